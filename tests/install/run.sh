@@ -19,7 +19,7 @@ library="$(pkg-config --variable=libdir unroll)"
 mkdir -- "$temporary/user"
 cp -- "$root/tests/install/user.cpp" "$temporary/user/"
 cd -- "$temporary/user"
-if grep -rlF -- "$root" "$temporary/prefix" --include='*.hpp' --include='*.pc'; then
+if grep -rlF --include='*.hpp' --include='*.pc' -- "$root" "$temporary/prefix"; then
   echo "install: the installed files above name the source tree" >&2
   exit 1
 fi
