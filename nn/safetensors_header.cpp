@@ -172,13 +172,18 @@ class HeaderReader final : public nlohmann::json_sax<json> {
 
   [[noreturn]] void unexpected(const std::string& what) const {
     switch (where_) {
-      case Where::outside: refuse("the header must be a JSON object, not " + what);
+      case Where::outside:
+        refuse("the header must be a JSON object, not " + what);
       case Where::metadata:
         refuse("__metadata__: " + in_quotes(key_) + " must be text, not " + what);
-      case Where::tensor: refuse(label() + "the field " + key_ + " must not be " + what);
-      case Where::shape: refuse(label() + "a size in the shape must not be " + what);
-      case Where::offsets: refuse(label() + "an offset must not be " + what);
-      case Where::top: break;
+      case Where::tensor:
+        refuse(label() + "the field " + key_ + " must not be " + what);
+      case Where::shape:
+        refuse(label() + "a size in the shape must not be " + what);
+      case Where::offsets:
+        refuse(label() + "an offset must not be " + what);
+      case Where::top:
+        break;
     }
     refuse(tensor_label(key_) + "must be an object, not " + what);
   }

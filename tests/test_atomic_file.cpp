@@ -89,8 +89,8 @@ TEST_CASE("pieces are written one after the other") {
   const TemporaryFolder folder;
   const std::string a = "head ";
   const std::string b = "body";
-  const std::vector<std::span<const std::byte>> pieces{std::as_bytes(std::span(a)), {},
-                                                       std::as_bytes(std::span(b))};
+  const std::vector<std::span<const std::byte>> pieces{
+      std::as_bytes(std::span(a)), {}, std::as_bytes(std::span(b))};
   write_file_atomically(folder / "a.txt", pieces);
   CHECK(read_whole_file(folder / "a.txt") == "head body");
 }

@@ -129,9 +129,19 @@ TEST_CASE("a file without tensors is sound, with and without metadata") {
 }
 
 TEST_CASE("every dtype has its size") {
-  for (const auto& [dtype, size] : std::vector<std::pair<std::string, std::size_t>>{
-           {"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4}, {"U32", 4}, {"F16", 2},
-           {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"I8", 1}, {"U8", 1}, {"BOOL", 1}}) {
+  for (const auto& [dtype, size] : std::vector<std::pair<std::string, std::size_t>>{{"F64", 8},
+                                                                                    {"I64", 8},
+                                                                                    {"U64", 8},
+                                                                                    {"F32", 4},
+                                                                                    {"I32", 4},
+                                                                                    {"U32", 4},
+                                                                                    {"F16", 2},
+                                                                                    {"BF16", 2},
+                                                                                    {"I16", 2},
+                                                                                    {"U16", 2},
+                                                                                    {"I8", 1},
+                                                                                    {"U8", 1},
+                                                                                    {"BOOL", 1}}) {
     CHECK(safetensors_dtype_size(dtype) == size);
     CHECK(write_error(one_tensor("t", dtype, {3, 2}, 6 * size)) == "no error");
   }
@@ -140,10 +150,10 @@ TEST_CASE("every dtype has its size") {
 
 TEST_CASE("tensors may lie in another order than the header names them") {
   const ScratchFile scratch;
-  write_file_atomically(
-      scratch.path(),
-      file_text(R"({"b":{"dtype":"U8","shape":[2],"data_offsets":[3,5]},)"
-                R"("a":{"shape":[3],"data_offsets":[0,3],"dtype":"I8"}}   )", "aaabb"));
+  write_file_atomically(scratch.path(),
+                        file_text(R"({"b":{"dtype":"U8","shape":[2],"data_offsets":[3,5]},)"
+                                  R"("a":{"shape":[3],"data_offsets":[0,3],"dtype":"I8"}}   )",
+                                  "aaabb"));
   const SafetensorsFile file = read_safetensors(scratch.path());
   REQUIRE(file.tensors.size() == 2);
   CHECK(file.tensors[0].first == "b");
