@@ -29,10 +29,13 @@ fi
 stage='the start'
 terminal=''
 [[ ! -t 0 ]] || terminal="$(stty -g 2>/dev/null || true)"
-finish() {
-  local code=$?
+restore_terminal() {
   if [[ -n "$terminal" ]]; then stty "$terminal" 2>/dev/null || true; fi
   if [[ -t 1 ]]; then printf '\033[0m\033[?25h'; fi  # colours off, cursor on
+}
+finish() {
+  local code=$?
+  ((code == 0)) || restore_terminal
   if ((code == 130)); then
     echo "demo: interrupted during $stage after $SECONDS s" >&2
   elif ((code != 0)); then
@@ -58,6 +61,7 @@ state_of() { stat -c '%i %y %s' -- "$1" 2>/dev/null || true; }
 before="$(state_of "$report")"
 code=0
 "$examples/05_char_rnn" "$@" || code=$?
+restore_terminal
 ((code == 0)) || exit "$code"
 ending="done in $SECONDS s"
 [[ "$interrupted" == no ]] || ending="stopped after $SECONDS s"

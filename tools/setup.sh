@@ -62,8 +62,8 @@ log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 # The first try takes the package lists as they are; they are fetched only if that fails.
 if ! install >"$log" 2>&1; then
-  { apt update && install; } >"$log" 2>&1 ||
-    { sleep 5 && apt update && install; } >"$log" 2>&1 || {
+  { apt update; install; } >"$log" 2>&1 ||
+    { sleep 5; apt update; install; } >"$log" 2>&1 || {
     tail -n 20 "$log" >&2
     echo "setup: could not install: ${missing[*]} (apt's last words are above)" >&2
     exit 1
