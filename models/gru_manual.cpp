@@ -16,9 +16,9 @@ namespace {
 // What a step forward leaves behind for the step backward.
 template <class T>
 struct GruTrace {
-  Dense<T> r, z, n;    // the gates [T, B, H]
-  Dense<T> q;          // W_hn h_{t-1} + b_hn, what r scales [T, B, H]
-  Dense<T> states;     // [T, B, H]
+  Dense<T> r, z, n;  // the gates [T, B, H]
+  Dense<T> q;        // W_hn h_{t-1} + b_hn, what r scales [T, B, H]
+  Dense<T> states;   // [T, B, H]
 };
 
 template <class T>
@@ -38,7 +38,8 @@ void check_gru(const GruParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0
   const auto function = "gru_manual";
   const std::int64_t H = detail::size_of(function, "weight_hh", p.weight_hh, 2, 1);
   const std::int64_t B = detail::size_of(function, "xs", xs, 3, 1);
-  detail::expect_shape(function, "weight_ih", p.weight_ih, {3 * H, detail::size_of(function, "xs", xs, 3, 2)});
+  detail::expect_shape(function, "weight_ih", p.weight_ih,
+                       {3 * H, detail::size_of(function, "xs", xs, 3, 2)});
   detail::expect_shape(function, "weight_hh", p.weight_hh, {3 * H, H});
   detail::expect_shape(function, "bias_ih", p.bias_ih, {3 * H});
   detail::expect_shape(function, "bias_hh", p.bias_hh, {3 * H});
@@ -52,9 +53,9 @@ GruTrace<T> gru_forward(const GruParameters<T>& p, const Dense<T>& xs, const Den
   GruTrace<T> trace{empty, empty, empty, empty, empty};
   Dense<T> h = h0;  // [B, H]
   for (std::size_t t = 0; t < xs.shape(0); ++t) {
-    const Dense<T> x = xt::view(xs, t);                                          // [B, I]
-    const Dense<T> input = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih;       // [B, 3H]
-    const Dense<T> hidden = dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;      // [B, 3H]
+    const Dense<T> x = xt::view(xs, t);                                      // [B, I]
+    const Dense<T> input = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih;   // [B, 3H]
+    const Dense<T> hidden = dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;  // [B, 3H]
     const Dense<T> r = sigmoid<T>(gate(input, 0) + gate(hidden, 0));
     const Dense<T> z = sigmoid<T>(gate(input, 1) + gate(hidden, 1));
     const Dense<T> q = gate(hidden, 2);
@@ -78,7 +79,8 @@ T gru_loss(const GruParameters<T>& p, const Dense<T>& xs, const Dense<T>& ys, co
 }
 
 template <class T>
-GruGradients<T> gru_backward(const GruParameters<T>& p, const Dense<T>& xs, const Dense<T>& ys, const Dense<T>& h0) {
+GruGradients<T> gru_backward(const GruParameters<T>& p, const Dense<T>& xs, const Dense<T>& ys,
+                             const Dense<T>& h0) {
   GruTrace<T> trace = gru_forward(p, xs, h0);
   ReadoutGradients<T> readout = readout_backward(p.V, p.c, trace.states, ys);
 
@@ -130,14 +132,15 @@ GruGradients<T> gru_backward(const GruParameters<T>& p, const Dense<T>& xs, cons
     const Dense<T> d_input = xt::view(grad.d_z, t);          // [B, 3H]
     const Dense<T> d_hidden = xt::view(grad.d_z_hidden, t);  // [B, 3H]
 
-    // forward: input = W_ih x_t + b_ih, hidden = W_hh h_{t-1} + b_hh, the same weights at every step;
+    // forward: input = W_ih x_t + b_ih, hidden = W_hh h_{t-1} + b_hh, the same weights at every
+    // step;
     // so: their gradients are sums over t, each from its own side
     grad.d_weight_ih += dot(xt::transpose(d_input), x);          // dW_ih = Σ_t dinput_t x_tᵀ
     grad.d_weight_hh += dot(xt::transpose(d_hidden), h_before);  // dW_hh = Σ_t dhidden_t h_{t-1}ᵀ
     grad.d_bias_ih += xt::sum(d_input, {0});
     grad.d_bias_hh += xt::sum(d_hidden, {0});
-    xt::view(grad.d_xs, t) = dot(d_input, p.weight_ih);          // dx_t = W_ihᵀ dinput_t
-    dh_later = dh * z + dot(d_hidden, p.weight_hh);              // h_{t-1}: dh_t ∘ z + W_hhᵀ dhidden_t
+    xt::view(grad.d_xs, t) = dot(d_input, p.weight_ih);  // dx_t = W_ihᵀ dinput_t
+    dh_later = dh * z + dot(d_hidden, p.weight_hh);      // h_{t-1}: dh_t ∘ z + W_hhᵀ dhidden_t
   }
   grad.d_h0 = dh_later;
 
@@ -150,12 +153,13 @@ GruGradients<T> gru_backward(const GruParameters<T>& p, const Dense<T>& xs, cons
   return grad;
 }
 
-template float gru_loss(const GruParameters<float>&, const Dense<float>&, const Dense<float>&, const Dense<float>&);
+template float gru_loss(const GruParameters<float>&, const Dense<float>&, const Dense<float>&,
+                        const Dense<float>&);
 template double gru_loss(const GruParameters<double>&, const Dense<double>&, const Dense<double>&,
                          const Dense<double>&);
-template GruGradients<float> gru_backward(const GruParameters<float>&, const Dense<float>&, const Dense<float>&,
-                                          const Dense<float>&);
-template GruGradients<double> gru_backward(const GruParameters<double>&, const Dense<double>&, const Dense<double>&,
-                                           const Dense<double>&);
+template GruGradients<float> gru_backward(const GruParameters<float>&, const Dense<float>&,
+                                          const Dense<float>&, const Dense<float>&);
+template GruGradients<double> gru_backward(const GruParameters<double>&, const Dense<double>&,
+                                           const Dense<double>&, const Dense<double>&);
 
 }  // namespace unroll::manual

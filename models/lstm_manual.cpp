@@ -16,9 +16,9 @@ namespace {
 // What a step forward leaves behind for the step backward.
 template <class T>
 struct LstmTrace {
-  Dense<T> i, f, g, o;      // [T, B, H]
-  Dense<T> tanh_c;          // [T, B, H]
-  Dense<T> states, cells;   // [T, B, H]
+  Dense<T> i, f, g, o;     // [T, B, H]
+  Dense<T> tanh_c;         // [T, B, H]
+  Dense<T> states, cells;  // [T, B, H]
 };
 
 template <class T>
@@ -34,11 +34,13 @@ Dense<T> gate(const Dense<T>& z, std::size_t k) {
 }
 
 template <class T>
-void check_lstm(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0, const Dense<T>& c0) {
+void check_lstm(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0,
+                const Dense<T>& c0) {
   const auto function = "lstm_manual";
   const std::int64_t H = detail::size_of(function, "weight_hh", p.weight_hh, 2, 1);
   const std::int64_t B = detail::size_of(function, "xs", xs, 3, 1);
-  detail::expect_shape(function, "weight_ih", p.weight_ih, {4 * H, detail::size_of(function, "xs", xs, 3, 2)});
+  detail::expect_shape(function, "weight_ih", p.weight_ih,
+                       {4 * H, detail::size_of(function, "xs", xs, 3, 2)});
   detail::expect_shape(function, "weight_hh", p.weight_hh, {4 * H, H});
   detail::expect_shape(function, "bias_ih", p.bias_ih, {4 * H});
   detail::expect_shape(function, "bias_hh", p.bias_hh, {4 * H});
@@ -47,15 +49,18 @@ void check_lstm(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& 
 }
 
 template <class T>
-LstmTrace<T> lstm_forward(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0, const Dense<T>& c0) {
+LstmTrace<T> lstm_forward(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0,
+                          const Dense<T>& c0) {
   check_lstm(p, xs, h0, c0);
   const Dense<T> empty = xt::empty<T>({xs.shape(0), xs.shape(1), p.weight_hh.shape(1)});
   LstmTrace<T> trace{empty, empty, empty, empty, empty, empty, empty};
   Dense<T> h = h0, c = c0;  // [B, H]
   for (std::size_t t = 0; t < xs.shape(0); ++t) {
     const Dense<T> x = xt::view(xs, t);  // [B, I]
-    const Dense<T> z = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih + dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;
-    const Dense<T> i = sigmoid(gate(z, 0)), f = sigmoid(gate(z, 1)), g = xt::tanh(gate(z, 2)), o = sigmoid(gate(z, 3));
+    const Dense<T> z = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih +
+                       dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;
+    const Dense<T> i = sigmoid(gate(z, 0)), f = sigmoid(gate(z, 1));
+    const Dense<T> g = xt::tanh(gate(z, 2)), o = sigmoid(gate(z, 3));
     c = f * c + i * g;
     const Dense<T> tanh_c = xt::tanh(c);
     h = o * tanh_c;
@@ -95,8 +100,8 @@ LstmGradients<T> lstm_backward(const LstmParameters<T>& p, const Dense<T>& xs, c
   Dense<T> dc_later = xt::zeros_like(c0);  // what c_t gets from step t + 1, through the forget gate
 
   for (std::size_t t = xs.shape(0); t-- > 0;) {
-    const Dense<T> x = xt::view(xs, t);                                                     // [B, I]
-    const Dense<T> h_before = t > 0 ? Dense<T>(xt::view(trace.states, t - 1)) : h0;         // [B, H]
+    const Dense<T> x = xt::view(xs, t);                                              // [B, I]
+    const Dense<T> h_before = t > 0 ? Dense<T>(xt::view(trace.states, t - 1)) : h0;  // [B, H]
     const Dense<T> c_before = t > 0 ? Dense<T>(xt::view(trace.cells, t - 1)) : c0;
     const Dense<T> i = xt::view(trace.i, t), f = xt::view(trace.f, t);
     const Dense<T> g = xt::view(trace.g, t), o = xt::view(trace.o, t);
@@ -110,14 +115,16 @@ LstmGradients<T> lstm_backward(const LstmParameters<T>& p, const Dense<T>& xs, c
     const Dense<T> d_out = dh * tanh_c;
     const Dense<T> dc = dh * o * (T(1) - tanh_c * tanh_c) + dc_later;
 
-    // forward: c_t = f ∘ c_{t-1} + i ∘ g;  so: df = dc ∘ c_{t-1}, di = dc ∘ g, dg = dc ∘ i, dc_{t-1} = dc ∘ f
+    // forward: c_t = f ∘ c_{t-1} + i ∘ g;
+    // so: df = dc ∘ c_{t-1}, di = dc ∘ g, dg = dc ∘ i, dc_{t-1} = dc ∘ f
     const Dense<T> df = dc * c_before, di = dc * g, dg = dc * i;
     dc_later = dc * f;
 
-    // forward: s = sigmoid(z), whose derivative is s (1 - s), and g = tanh(z), whose derivative is 1 - g²;
+    // forward: s = sigmoid(z), whose derivative is s (1 - s), and g = tanh(z), whose derivative is
+    // 1 - g²;
     // so: dz of a gate = its own gradient times that, the four blocks side by side
     const std::size_t H = h0.shape(1);
-    auto dz_block = [&](std::size_t k) {  // a view of block k of step t: refers to grad.d_z, which outlives it
+    auto dz_block = [&](std::size_t k) {  // a view of block k of step t
       return xt::view(grad.d_z, t, xt::all(), xt::range(k * H, (k + 1) * H));
     };
     dz_block(0) = di * i * (T(1) - i);
@@ -132,7 +139,7 @@ LstmGradients<T> lstm_backward(const LstmParameters<T>& p, const Dense<T>& xs, c
     grad.d_weight_hh += dot(xt::transpose(dz), h_before);  // dW_hh = Σ_t dz_t h_{t-1}ᵀ
     grad.d_bias_ih += xt::sum(dz, {0});                    // db = Σ_t dz_t
     xt::view(grad.d_xs, t) = dot(dz, p.weight_ih);         // dx_t = W_ihᵀ dz_t
-    dh_later = dot(dz, p.weight_hh);                       // what h_{t-1} gets from step t: W_hhᵀ dz_t
+    dh_later = dot(dz, p.weight_hh);  // what h_{t-1} gets from step t: W_hhᵀ dz_t
   }
   grad.d_bias_hh = grad.d_bias_ih;
   grad.d_h0 = dh_later;
@@ -148,13 +155,15 @@ LstmGradients<T> lstm_backward(const LstmParameters<T>& p, const Dense<T>& xs, c
   return grad;
 }
 
-template float lstm_loss(const LstmParameters<float>&, const Dense<float>&, const Dense<float>&, const Dense<float>&,
-                         const Dense<float>&);
+template float lstm_loss(const LstmParameters<float>&, const Dense<float>&, const Dense<float>&,
+                         const Dense<float>&, const Dense<float>&);
 template double lstm_loss(const LstmParameters<double>&, const Dense<double>&, const Dense<double>&,
                           const Dense<double>&, const Dense<double>&);
-template LstmGradients<float> lstm_backward(const LstmParameters<float>&, const Dense<float>&, const Dense<float>&,
-                                            const Dense<float>&, const Dense<float>&);
-template LstmGradients<double> lstm_backward(const LstmParameters<double>&, const Dense<double>&, const Dense<double>&,
-                                             const Dense<double>&, const Dense<double>&);
+template LstmGradients<float> lstm_backward(const LstmParameters<float>&, const Dense<float>&,
+                                            const Dense<float>&, const Dense<float>&,
+                                            const Dense<float>&);
+template LstmGradients<double> lstm_backward(const LstmParameters<double>&, const Dense<double>&,
+                                             const Dense<double>&, const Dense<double>&,
+                                             const Dense<double>&);
 
 }  // namespace unroll::manual

@@ -2,11 +2,12 @@
 //
 //   o_t = V a_t + c,   ŷ_t = softmax(o_t),   L = 1/(T B) Σ_t Σ_b Σ_k (ŷ - y)²
 //
-//   auto readout = manual::readout_backward(V, c, states, ys);   // states [T, B, H], ys [T, B, K]
-//   readout.d_states;                                            // what each a_t gets from its own prediction
+//   auto readout = manual::readout_backward(V, c, states, ys);  // states [T, B, H], ys [T, B, K]
+//   readout.d_states;  // what each a_t gets from its own prediction
 //
-// Invariant, here and in all of models/*_manual: nothing of the engine is included, only arrays and the error
-// helper, so that agreement with the tape proves something. Instantiated for float and double.
+// Invariant, here and in all of models/*_manual: nothing of the engine is included, only arrays and
+// the error helper, so that agreement with the tape proves something. Instantiated for float and
+// double.
 #pragma once
 
 #include "unroll/autograd/xtensor_headers.hpp"
@@ -29,7 +30,8 @@ struct ReadoutGradients {
 
 /// ŷ = softmax(V a + c) for all steps, [T, B, K].
 template <class T>
-[[nodiscard]] Dense<T> readout_predictions(const Dense<T>& V, const Dense<T>& c, const Dense<T>& states);
+[[nodiscard]] Dense<T> readout_predictions(const Dense<T>& V, const Dense<T>& c,
+                                           const Dense<T>& states);
 
 /// The notes' loss: squares summed over classes, mean over steps and batch.
 template <class T>
@@ -37,15 +39,16 @@ template <class T>
 
 /// Loss, predictions and gradients of the read-out for given states.
 template <class T>
-[[nodiscard]] ReadoutGradients<T> readout_backward(const Dense<T>& V, const Dense<T>& c, const Dense<T>& states,
-                                                   const Dense<T>& ys);
+[[nodiscard]] ReadoutGradients<T> readout_backward(const Dense<T>& V, const Dense<T>& c,
+                                                   const Dense<T>& states, const Dense<T>& ys);
 
 namespace detail {
 
-/// A dimension as shape checks see it. Throws std::invalid_argument when the array has no such axis.
+/// A dimension as shape checks see it. Throws std::invalid_argument when the array has no such
+/// axis.
 template <class T>
-[[nodiscard]] std::int64_t size_of(std::string_view function, std::string_view name, const Dense<T>& array,
-                                   std::size_t rank, std::size_t axis);
+[[nodiscard]] std::int64_t size_of(std::string_view function, std::string_view name,
+                                   const Dense<T>& array, std::size_t rank, std::size_t axis);
 
 /// Throws std::invalid_argument("[function] name is [..], expected [..]") unless the shapes agree.
 template <class T>

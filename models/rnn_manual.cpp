@@ -26,16 +26,16 @@ void check_rnn(const RnnParameters<T>& p, const Dense<T>& xs, const Dense<T>& a0
 
 }  // namespace
 
-// A batch is stored as rows, so U x_t of the formulas is x_t Uᵀ in the code, and the column-vector outer product
-// dz xᵀ, summed over the batch, is dzᵀ x.
+// A batch is stored as rows, so U x_t of the formulas is x_t Uᵀ in the code, and the column-vector
+// outer product dz xᵀ, summed over the batch, is dzᵀ x.
 template <class T>
 Dense<T> rnn_states(const RnnParameters<T>& p, const Dense<T>& xs, const Dense<T>& a0) {
   check_rnn(p, xs, a0);
   Dense<T> states = xt::empty<T>({xs.shape(0), xs.shape(1), p.U.shape(0)});
   Dense<T> a = a0;  // [B, H]
   for (std::size_t t = 0; t < xs.shape(0); ++t) {
-    const Dense<T> x = xt::view(xs, t);                                                 // [B, I]
-    const Dense<T> z = dot(x, xt::transpose(p.U)) + dot(a, xt::transpose(p.W)) + p.b;   // [B, H]
+    const Dense<T> x = xt::view(xs, t);                                                // [B, I]
+    const Dense<T> z = dot(x, xt::transpose(p.U)) + dot(a, xt::transpose(p.W)) + p.b;  // [B, H]
     a = xt::tanh(z);
     xt::view(states, t) = a;
   }
@@ -59,21 +59,23 @@ RnnGradients<T> rnn_backward(const RnnParameters<T>& p, const Dense<T>& xs, cons
   g.db = xt::zeros_like(p.b);
   g.d_z = xt::zeros_like(g.states);
   g.d_xs = xt::zeros_like(xs);
-  Dense<T> da_later = xt::zeros_like(a0);  // ∂(L_{t+1} + .. + L_T)/∂a_t; nothing comes after the last step
+  Dense<T> da_later = xt::zeros_like(a0);  // ∂(L_{t+1} + .. + L_T)/∂a_t; 0 after the last step
 
   for (std::size_t t = xs.shape(0); t-- > 0;) {
     const Dense<T> x = xt::view(xs, t);  // [B, I]
     const Dense<T> a = xt::view(g.states, t);
     const Dense<T> a_before = t > 0 ? Dense<T>(xt::view(g.states, t - 1)) : a0;
 
-    // forward: a_t goes to ŷ_t and to a_{t+1}, hence to every later ŷ;  so: da_t = Vᵀ do_t + Wᵀ dz_{t+1}.
-    // This one addition per step is the whole sum over paths: each path from L_t' to a_t passes a_{t+1} or ŷ_t.
+    // forward: a_t goes to ŷ_t and to a_{t+1}, hence to every later ŷ;
+    // so: da_t = Vᵀ do_t + Wᵀ dz_{t+1}. This one addition per step is the whole sum over paths:
+    // each path from L_t' to a_t passes a_{t+1} or ŷ_t.
     const Dense<T> da = xt::view(readout.d_states, t) + da_later;
 
     // forward: a_t = tanh(z_t);  so: dz_t = diag(1 - a_t²) da_t
     const Dense<T> dz = (T(1) - a * a) * da;
 
-    // forward: z_t = U x_t + W a_{t-1} + b, the same U, W, b at every step;  so: their gradients are sums over t
+    // forward: z_t = U x_t + W a_{t-1} + b, the same U, W, b at every step;
+    // so: their gradients are sums over t
     g.dU += dot(xt::transpose(dz), x);         // dU = Σ_t dz_t x_tᵀ
     g.dW += dot(xt::transpose(dz), a_before);  // dW = Σ_t dz_t a_{t-1}ᵀ
     g.db += xt::sum(dz, {0});                  // db = Σ_t dz_t
@@ -91,14 +93,17 @@ RnnGradients<T> rnn_backward(const RnnParameters<T>& p, const Dense<T>& xs, cons
   return g;
 }
 
-template Dense<float> rnn_states(const RnnParameters<float>&, const Dense<float>&, const Dense<float>&);
-template Dense<double> rnn_states(const RnnParameters<double>&, const Dense<double>&, const Dense<double>&);
-template float rnn_loss(const RnnParameters<float>&, const Dense<float>&, const Dense<float>&, const Dense<float>&);
+template Dense<float> rnn_states(const RnnParameters<float>&, const Dense<float>&,
+                                 const Dense<float>&);
+template Dense<double> rnn_states(const RnnParameters<double>&, const Dense<double>&,
+                                  const Dense<double>&);
+template float rnn_loss(const RnnParameters<float>&, const Dense<float>&, const Dense<float>&,
+                        const Dense<float>&);
 template double rnn_loss(const RnnParameters<double>&, const Dense<double>&, const Dense<double>&,
                          const Dense<double>&);
-template RnnGradients<float> rnn_backward(const RnnParameters<float>&, const Dense<float>&, const Dense<float>&,
-                                          const Dense<float>&);
-template RnnGradients<double> rnn_backward(const RnnParameters<double>&, const Dense<double>&, const Dense<double>&,
-                                           const Dense<double>&);
+template RnnGradients<float> rnn_backward(const RnnParameters<float>&, const Dense<float>&,
+                                          const Dense<float>&, const Dense<float>&);
+template RnnGradients<double> rnn_backward(const RnnParameters<double>&, const Dense<double>&,
+                                           const Dense<double>&, const Dense<double>&);
 
 }  // namespace unroll::manual

@@ -1,10 +1,10 @@
 // The notes' recurrent network and its backpropagation through time, derived by hand.
 //
-//   a_t = tanh(U x_t + W a_{t-1} + b),   ŷ_t = softmax(V a_t + c),   L = 1/(T B) Σ_t Σ_b Σ_k (ŷ - y)²
+//   a_t = tanh(U x_t + W a_{t-1} + b),  ŷ_t = softmax(V a_t + c),  L = 1/(T B) Σ_t Σ_b Σ_k (ŷ - y)²
 //
-//   manual::RnnParameters<double> p{U, W, b, V, c};             // [H, I], [H, H], [H], [K, H], [K]
-//   auto g = manual::rnn_backward(p, xs, ys, a0);               // xs [T, B, I], ys [T, B, K], a0 [B, H]
-//   g.loss; g.dW; g.d_z;                                        // d_z: ∂L/∂(U x_t + W a_{t-1} + b), per step
+//   manual::RnnParameters<double> p{U, W, b, V, c};  // [H, I], [H, H], [H], [K, H], [K]
+//   auto g = manual::rnn_backward(p, xs, ys, a0);    // [T, B, I], [T, B, K], [B, H]
+//   g.loss; g.dW; g.d_z;                             // d_z: ∂L/∂(U x_t + W a_{t-1} + b), per step
 //
 // The derivation stands beside the code in rnn_manual.cpp, and in full in docs/bptt.md.
 // Instantiated for float and double.
@@ -37,7 +37,8 @@ struct RnnGradients {
 
 /// The states a_1 .. a_T, [T, B, H]. Throws std::invalid_argument when shapes do not fit.
 template <class T>
-[[nodiscard]] Dense<T> rnn_states(const RnnParameters<T>& parameters, const Dense<T>& xs, const Dense<T>& a0);
+[[nodiscard]] Dense<T> rnn_states(const RnnParameters<T>& parameters, const Dense<T>& xs,
+                                  const Dense<T>& a0);
 
 /// The loss alone, forward only.
 template <class T>

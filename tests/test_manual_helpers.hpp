@@ -1,5 +1,5 @@
-// What the tests of the hand-derived references share: pseudo-random arrays, one-hot targets, and a gradient
-// check by central differences that knows nothing of the rule under test.
+// What the tests of the hand-derived references share: pseudo-random arrays, one-hot targets, and a
+// gradient check by central differences that knows nothing of the rule under test.
 #pragma once
 
 #include "unroll/autograd/xtensor_headers.hpp"
@@ -20,15 +20,19 @@ namespace unroll::test {
 using Array = Dense<double>;
 
 /// Values in (-scale, scale), the same on every machine.
-inline Array random_array(std::initializer_list<std::size_t> shape, std::uint64_t seed, double scale = 0.8) {
+inline Array random_array(std::initializer_list<std::size_t> shape, std::uint64_t seed,
+                          double scale = 0.8) {
   std::mt19937_64 generator(seed);
   Array array = xt::empty<double>(std::vector<std::size_t>(shape));
-  for (double& x : array) x = scale * (2.0 * static_cast<double>(generator() >> 11) * 0x1p-53 - 1.0);
+  for (double& x : array)
+    x = scale * (2.0 * static_cast<double>(generator() >> 11) * 0x1p-53 - 1.0);
   return array;
 }
 
-/// An array of this shape and these values in row order; xtensor's nested braces are ambiguous for axes of 1.
-inline Array filled(std::initializer_list<std::size_t> shape, std::initializer_list<double> values) {
+/// An array of this shape and these values in row order; xtensor's nested braces are ambiguous for
+/// axes of 1.
+inline Array filled(std::initializer_list<std::size_t> shape,
+                    std::initializer_list<double> values) {
   Array array = xt::empty<double>(std::vector<std::size_t>(shape));
   REQUIRE(array.size() == values.size());
   std::copy(values.begin(), values.end(), array.begin());
@@ -54,7 +58,8 @@ double normwise_difference(const Dense<T>& a, const Dense<T>& b) {
   return size > 0 ? difference / size : difference;
 }
 
-/// ∂loss()/∂array by the 5-point stencil, error O(h⁴). loss reads array by reference; array is left as it was.
+/// ∂loss()/∂array by the 5-point stencil, error O(h⁴). loss reads array by reference; array is left
+/// as it was.
 template <class Loss>
 Array difference_gradient(Array& array, const Loss& loss) {
   const double h = 2e-3;
@@ -72,7 +77,8 @@ Array difference_gradient(Array& array, const Loss& loss) {
 }
 
 template <class Loss>
-void check_against_differences(const std::string& name, Array& array, const Array& gradient, const Loss& loss) {
+void check_against_differences(const std::string& name, Array& array, const Array& gradient,
+                               const Loss& loss) {
   CAPTURE(name);
   const Array numeric = difference_gradient(array, loss);
   CHECK(normwise_difference(gradient, numeric) <= 1e-8);

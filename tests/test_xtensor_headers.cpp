@@ -34,7 +34,8 @@ void check_evaluation_and_sums() {
 
 }  // namespace
 
-TEST_CASE("xt::eval and immediate sums of dynamic arrays give arrays of the right rank and values") {
+TEST_CASE(
+    "xt::eval and immediate sums of dynamic arrays give arrays of the right rank and values") {
   check_evaluation_and_sums<xt::xarray<float>>();
   check_evaluation_and_sums<xt::xarray<double>>();
   check_evaluation_and_sums<Dense<float>>();
