@@ -7,7 +7,7 @@
 //   // model.safetensors: byte 8: the header is not JSON; is it a .npz?
 //
 // Bad shapes and values are std::invalid_argument, as everywhere in C++; files and formats are the
-// Error family below. Every message names the operation or file, what is wrong and the likely cause.
+// Error family below. Every message names the operation or file, what is wrong, the likely cause.
 // After an error is thrown nothing is lost: arguments and tapes are as they were.
 #pragma once
 

@@ -3,7 +3,7 @@
 //   write_file_atomically("model.safetensors", bytes);
 //
 // The bytes go to a temporary file in the same folder, are flushed to the disk and take the name of
-// the target in one step. Whatever happens in between (a full disk, a kill, a power cut), the target
+// the target in one step. Whatever happens in between (a full disk, a kill, a power cut) the target
 // is either the old file or the new one, never a part of it; on an error the temporary file is
 // removed and the old file stays. An existing file keeps its mode (and its owner where the system
 // allows that), and a symbolic link keeps pointing to where it points: its target is replaced.

@@ -5,10 +5,10 @@
 //   write_safetensors("model.safetensors", file);
 //   file = read_safetensors("model.safetensors");
 //
-// On disk: the length of the header (u64), the header as JSON, then the raw data, all little-endian;
+// On disk: the length of the header (u64), the header as JSON, the raw data, all little-endian;
 // offsets count from the end of the header. What is read has passed every check: names are unique,
 // each tensor has exactly the bytes that its dtype and shape ask for, and the tensors tile the data
-// without overlap, hole or rest. A hostile file costs memory in proportion to its own size, no more.
+// without overlap, hole or rest. A hostile file costs memory in proportion to its size, no more.
 #pragma once
 
 #include <cstddef>

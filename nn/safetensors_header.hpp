@@ -1,6 +1,6 @@
 // The JSON header of a safetensors file: from text to checked entries, and back to text.
 //
-//   detail::SafetensorsHeader header = detail::parse_safetensors_header(file_name, text, data_size);
+//   SafetensorsHeader header = parse_safetensors_header(file_name, text, data_size);
 //
 // Not promised to users; safetensors.hpp is what they call. Once parsed, every entry has a known
 // dtype, a size in bytes that fits its shape, and the entries tile the data_size bytes of data.
