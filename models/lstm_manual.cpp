@@ -120,9 +120,8 @@ LstmGradients<T> lstm_backward(const LstmParameters<T>& p, const Dense<T>& xs, c
     const Dense<T> df = dc * c_before, di = dc * g, dg = dc * i;
     dc_later = dc * f;
 
-    // forward: s = sigmoid(z), whose derivative is s (1 - s), and g = tanh(z), whose derivative is
-    // 1 - g²;
-    // so: dz of a gate = its own gradient times that, the four blocks side by side
+    // forward: i, f, o = sigmoid(z), which has s' = s (1 - s), and g = tanh(z), which has 1 - g²;
+    // so: dz of a gate is the gate's gradient times that, the four blocks side by side
     const std::size_t H = h0.shape(1);
     auto dz_block = [&](std::size_t k) {  // a view of block k of step t
       return xt::view(grad.d_z, t, xt::all(), xt::range(k * H, (k + 1) * H));

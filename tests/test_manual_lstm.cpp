@@ -34,7 +34,7 @@ void check_all_gradients(LstmProblem problem) {
   const auto g = problem.gradients();
   const auto loss = [&] { return problem.loss(); };
   auto& p = problem.parameters;
-  CHECK(g.loss == problem.loss());
+  CHECK(g.loss == doctest::Approx(problem.loss()).epsilon(1e-14));
   check_against_differences("weight_ih", p.weight_ih, g.d_weight_ih, loss);
   check_against_differences("weight_hh", p.weight_hh, g.d_weight_hh, loss);
   check_against_differences("bias_ih", p.bias_ih, g.d_bias_ih, loss);

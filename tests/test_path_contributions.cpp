@@ -105,7 +105,8 @@ TEST_CASE(
       problem.parameters, problem.xs, problem.ys, problem.a0, SharedWeight::W,
       [&](std::size_t t, std::size_t k, const Array& contribution) {
         pairs.emplace_back(t, k);
-        CHECK(contribution == problem.contribution(SharedWeight::W, t, k));
+        CHECK(normwise_difference(contribution, problem.contribution(SharedWeight::W, t, k)) <=
+              1e-14);
         double squares = 0;
         for (const double x : contribution) squares += x * x;
         CHECK(paths.norms(t, k) == doctest::Approx(std::sqrt(squares)).epsilon(1e-15));
@@ -136,6 +137,25 @@ TEST_CASE(
       CHECK(paths.norms(t, k) <= delta * largest_x * std::pow(norm_W, double(t - k)) * (1 + 1e-12));
   }
   CHECK(paths.norms(11, 0) < 1e-8 * paths.norms(11, 11));
+}
+
+TEST_CASE("a rotation scaled by s makes a contribution from d steps back s^d times as large") {
+  // Near a = 0 tanh is the identity, so the Jacobian of a step is W = s (a rotation): |δ(t, k)| is
+  // s^(t-k) |δ(t, t)| up to O(a²). docs/bptt.md prints this table, each row divided by its last entry, for s = 0.5 and 1.5.
+  for (const double s : {0.5, 1.0, 1.5}) {
+    CAPTURE(s);
+    const double r = s * std::cos(1.0), q = s * std::sin(1.0);
+    const manual::RnnParameters<double> p{filled({2, 1}, {1, 0}), filled({2, 2}, {r, -q, q, r}),
+                                          filled({2}, {0, 0}), random_array({3, 2}, 4),
+                                          filled({3}, {0, 0, 0})};
+    const Array xs = 1e-6 * xt::ones<double>({6, 1, 1});
+    const auto paths = manual::path_contributions<double>(p, xs, one_hot(6, 1, 3, 7),
+                                                          filled({1, 2}, {0, 0}), SharedWeight::U);
+    for (std::size_t t = 0; t < 6; ++t)
+      for (std::size_t k = 0; k <= t; ++k)
+        CHECK(paths.norms(t, k) / paths.norms(t, t) ==
+              doctest::Approx(std::pow(s, double(t - k))).epsilon(1e-9));
+  }
 }
 
 TEST_CASE("float contributions sum to the float gradient") {
