@@ -54,7 +54,9 @@ class HeaderReader final : public nlohmann::json_sax<json> {
 
   bool null() override { unexpected("null"); }
   bool boolean(bool) override { unexpected("a boolean"); }
-  bool number_float(double, const std::string&) override { unexpected("a fractional number"); }
+  bool number_float(double, const std::string&) override {
+    unexpected("a fractional or huge number");
+  }
   bool binary(json::binary_t&) override { unexpected("binary data"); }
   bool number_integer(std::int64_t) override { unexpected("a negative number"); }
 
