@@ -1,0 +1,364 @@
+// How cotangents meet at a node. Most slots hold a block that was passed on or computed once; contributions that say how
+// they are to be added (products, regions, rows) are applied to it, or kept until the sweep arrives and settled together.
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/ops/ops.hpp"
+#include "unroll/autograd/tape.hpp"
+
+namespace unroll::detail {
+namespace {
+
+// A slot with its lowest bit set: contributions that wait, besides what is added already.
+template <class T>
+struct Pending {
+  Var<T> dense;  // empty: zero
+  std::vector<Product<T>> products;
+  Size product_bytes = 0;
+  std::vector<Region<T>> regions;  // these two in recorded sweeps only
+  std::vector<RowSum<T>> rows;
+
+  void clear() {
+    dense = Var<T>();
+    products.clear();
+    regions.clear();
+    rows.clear();
+    product_bytes = 0;
+  }
+};
+
+// Pending lists are reused, so that a training step asks the system for nothing.
+template <class T>
+struct Store {
+  std::vector<std::unique_ptr<Pending<T>>> idle;
+  static Store& local() {
+    thread_local Store store;
+    return store;
+  }
+  Pending<T>* acquire() {
+    if (idle.empty()) return new Pending<T>;
+    Pending<T>* p = idle.back().release();
+    idle.pop_back();
+    return p;
+  }
+  void leave(Pending<T>* p) {
+    p->clear();
+    idle.emplace_back(p);
+  }
+};
+
+template <class T>
+Pending<T>* pending(const Node& n) {
+  return n.slot & 1 ? reinterpret_cast<Pending<T>*>(n.slot - 1) : nullptr;
+}
+Block* dense_block(const Node& n) { return n.slot & 1 ? nullptr : reinterpret_cast<Block*>(n.slot); }
+
+template <class T>
+Pending<T>& make_pending(Node& n) {
+  if (Pending<T>* p = pending<T>(n)) return *p;
+  Pending<T>* p = Store<T>::local().acquire();
+  if (Block* b = dense_block(n)) p->dense = Var<T>(Handle(Ref(b)));
+  n.slot = reinterpret_cast<std::uintptr_t>(p) | 1;
+  return *p;
+}
+
+template <class T>
+Ref sum_of(Ref sum, Ref g) {
+  if (!sum) return g;
+  if (sum->exclusive()) {
+    add_into<T>(*sum, *g);
+    return sum;
+  }
+  if (g->exclusive()) {
+    add_into<T>(*g, *sum);
+    return g;
+  }
+  return add_blocks<T>(*sum, *g);
+}
+
+// A buffer of this shape that may be written: what is there already if nobody shares it, else a copy, else zeros.
+template <class T>
+Ref writable(Ref b, const Shape& shape) {
+  if (!b) return zeros_block<T>(shape);
+  if (b->exclusive()) return b;
+  Ref copy = new_block<T>(shape);
+  const Ref from = contiguous(b.get());
+  std::copy_n(from->data<T>(), shape.size(), copy->data<T>());
+  return copy;
+}
+
+template <class T>
+Ref ref_of(const Var<T>& v) {
+  return v.empty() ? Ref() : Ref::share(v.handle().block());
+}
+template <class T>
+Ref take_ref(Var<T>& v) {
+  Ref r = ref_of(v);
+  v = Var<T>();
+  return r;
+}
+
+// Lets f write into the dense cotangent of a node in a values sweep.
+template <class T, class F>
+void write_dense(Node& n, F&& f) {
+  const Shape shape = n.value->shape();
+  if (Pending<T>* p = pending<T>(n)) {
+    Ref b = writable<T>(take_ref(p->dense), shape);
+    f(*b);
+    p->dense = Var<T>(Handle(std::move(b)));
+    return;
+  }
+  Ref b = writable<T>(Ref(dense_block(n)), shape);
+  f(*b);
+  n.slot = reinterpret_cast<std::uintptr_t>(b.give());
+}
+
+template <class T>
+Matrix<T> matrix_of(const Var<T>& v) {
+  const Block* b = v.handle().block();
+  Strides s{};
+  b->get_strides(s.data());
+  return {b->data<T>(), s[0], s[1]};
+}
+
+// One factor of many products side by side: [k_1 + k_2 + ..., width], rows first. They lie so already when each follows
+// the one that was added after it (a sweep runs backwards); otherwise they are copied.
+template <class T>
+struct Gathered {
+  Ref copy;
+  const T* data = nullptr;
+};
+template <class T, class Rows>
+Gathered<T> gather_rows(const std::vector<Product<T>>& products, std::size_t first, std::size_t last,
+                        Size total, Size width, Rows&& rows) {
+  bool adjacent = true;
+  const T* expected = nullptr;
+  for (std::size_t i = last; i-- > first;) {
+    const Matrix<T> m = rows(products[i]);
+    const Size k = products[i].a.size(1);
+    adjacent = adjacent && (m.column == 1 || width == 1) && (m.row == width || k == 1) &&
+               (!expected || m.data == expected);
+    expected = m.data + k * width;
+  }
+  if (adjacent) return {Ref(), rows(products[last - 1]).data};
+  Gathered<T> out{new_block<T>(Shape{total, width}), nullptr};
+  T* to = out.copy->template data<T>();
+  out.data = to;
+  for (std::size_t i = last; i-- > first;) {
+    const Matrix<T> m = rows(products[i]);
+    const Size k = products[i].a.size(1);
+    for (Size r = 0; r < k; ++r, to += width) {
+      const T* from = m.data + r * m.row;
+      if (m.column == 1) {
+        std::copy_n(from, width, to);
+      } else {
+        for (Size j = 0; j < width; ++j) to[j] = from[j * m.column];
+      }
+    }
+  }
+  return out;
+}
+
+// dense += Σ a_i b_i as one product of the a_i side by side and the b_i below each other.
+template <class T>
+void settle_products(Pending<T>& p, const Shape& shape) {
+  if (p.products.empty()) return;
+  const Size m = p.products[0].a.size(0), n = p.products[0].b.size(1);
+  const bool accumulate = !p.dense.empty();
+  Ref out = accumulate ? writable<T>(take_ref(p.dense), shape) : new_block<T>(shape);
+  Size total = 0;
+  for (const Product<T>& q : p.products) total += q.a.size(1);
+  const auto a = gather_rows(p.products, 0, p.products.size(), total, m, [](const Product<T>& q) {
+    return matrix_of(q.a).transposed();
+  });
+  const auto b = gather_rows(p.products, 0, p.products.size(), total, n,
+                             [](const Product<T>& q) { return matrix_of(q.b); });
+  if (p.products.size() == 1) {
+    gemm(m, n, total, matrix_of(p.products[0].a), matrix_of(p.products[0].b), out->data<T>(), n,
+         accumulate);
+  } else {
+    gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n, accumulate);
+  }
+  p.products.clear();
+  p.product_bytes = 0;
+  p.dense = Var<T>(Handle(std::move(out)));
+}
+
+template <class T>
+void add_var(Var<T>& sum, Var<T> term) {
+  sum = sum.empty() ? std::move(term) : sum + term;
+}
+
+template <class T>
+Var<T> settle_recorded(Pending<T>& p, const Shape& shape) {
+  Var<T> sum = p.dense;
+  if (!p.products.empty()) {
+    std::vector<Var<T>> a, b;
+    for (std::size_t i = p.products.size(); i-- > 0;) {
+      a.push_back(transpose(p.products[i].a));
+      b.push_back(p.products[i].b);
+    }
+    const Var<T> left = a.size() == 1 ? a[0] : concat(a, 0), right = b.size() == 1 ? b[0] : concat(b, 0);
+    add_var(sum, reshape(matmul(transpose(left), right), shape));
+  }
+  if (!p.regions.empty()) add_var(sum, assemble(shape, std::span<const Region<T>>(p.regions)));
+  for (const RowSum<T>& r : p.rows) add_var(sum, r.eval());
+  return sum;
+}
+
+// Values held back for one settled product: beyond this they are settled early.
+constexpr Size product_bytes_limit = Size{256} << 20;
+
+}  // namespace
+
+template <class T>
+Var<T> Product<T>::eval() const {
+  return matmul(a, b);
+}
+template <class T>
+Var<T> Region<T>::eval() const {
+  return assemble(shape, std::span<const Region<T>>(this, 1));
+}
+template <class T>
+Var<T> RowSum<T>::eval() const {
+  return scatter_rows(g, rows, n);
+}
+
+template <class T>
+void Sweep::add_block(Node& target, Ref g) {
+  if (Pending<T>* p = pending<T>(target)) {
+    p->dense = Var<T>(Handle(sum_of<T>(take_ref(p->dense), std::move(g))));
+    return;
+  }
+  Ref sum(dense_block(target));
+  target.slot = reinterpret_cast<std::uintptr_t>(sum_of<T>(std::move(sum), std::move(g)).give());
+}
+
+template <class T>
+Block* Sweep::accumulator(Node& target) {
+  Block* b = dense_block(target);
+  return b && b->exclusive() ? b : nullptr;
+}
+
+template <class T>
+void Sweep::add(Node& target, Var<T> g) {
+  if (recorded()) {
+    add_var(make_pending<T>(target).dense, std::move(g));
+    return;
+  }
+  add_block<T>(target, take_ref(g));
+}
+
+template <class T>
+void Sweep::add(Node& target, Product<T> p) {
+  Pending<T>& list = make_pending<T>(target);
+  list.product_bytes += static_cast<Size>(sizeof(T)) * (p.a.size() + p.b.size());
+  list.products.push_back(std::move(p));
+  if (!recorded() && list.product_bytes > product_bytes_limit) {
+    settle_products(list, target.value->shape());
+  }
+}
+
+template <class T>
+void Sweep::add(Node& target, const Region<T>& r) {
+  if (recorded()) {
+    make_pending<T>(target).regions.push_back(r);
+    return;
+  }
+  write_dense<T>(target, [&](Block& b) {
+    Strides strides = row_major(r.shape);
+    T* at = b.data<T>() + r.start * strides[r.axis];
+    strides[r.axis] *= r.step;
+    if (r.drop) {
+      for (std::size_t k = r.axis; k + 1 < r.shape.rank(); ++k) strides[k] = strides[k + 1];
+    }
+    add_into_window(at, strides, *r.g.handle().block());
+  });
+}
+
+template <class T>
+void Sweep::add(Node& target, const RowSum<T>& r) {
+  if (recorded()) {
+    make_pending<T>(target).rows.push_back(r);
+    return;
+  }
+  write_dense<T>(target, [&](Block& b) {
+    const Ref g = contiguous(r.g.handle().block());
+    Size width = 1;
+    for (std::size_t i = 1; i < b.rank; ++i) width *= b.sizes()[i];
+    add_rows(b.data<T>(), g->data<T>(), r.rows, width);
+  });
+}
+
+template <class T>
+Var<T> Sweep::take(Node& n) {
+  if (!n.slot) return {};
+  Pending<T>* p = pending<T>(n);
+  if (!p) {
+    Ref b(dense_block(n));
+    n.slot = 0;
+    return Var<T>(Handle(std::move(b)));
+  }
+  const Shape shape = n.value->shape();
+  Var<T> g;
+  if (recorded()) {
+    g = settle_recorded(*p, shape);
+  } else {
+    settle_products(*p, shape);
+    g = p->dense;
+  }
+  n.slot = 0;
+  Store<T>::local().leave(p);
+  return g;
+}
+
+void drop_slot(Node& n) {
+  if (Block* b = dense_block(n)) {
+    release(b);
+  } else if (n.value->dtype == Dtype::f32) {
+    Store<float>::local().leave(pending<float>(n));
+  } else {
+    Store<double>::local().leave(pending<double>(n));
+  }
+  n.slot = 0;
+}
+
+template <class T>
+void Push::set(Node& n, Var<T> tangent) {
+  if (!tangent.empty()) make_pending<T>(n).dense = std::move(tangent);
+}
+template <class T>
+Var<T> Push::get(const Node& n) const {
+  return n.slot ? pending<T>(n)->dense : Var<T>();
+}
+template <class T>
+void Push::drop(Node& n) {
+  if (n.slot) drop_slot(n);
+}
+
+template struct Product<float>;
+template struct Region<float>;
+template struct RowSum<float>;
+template void Sweep::add_block<float>(Node&, Ref);
+template Block* Sweep::accumulator<float>(Node&);
+template void Sweep::add(Node&, Var<float>);
+template void Sweep::add(Node&, Product<float>);
+template void Sweep::add(Node&, const Region<float>&);
+template void Sweep::add(Node&, const RowSum<float>&);
+template Var<float> Sweep::take(Node&);
+template void Push::set(Node&, Var<float>);
+template Var<float> Push::get(const Node&) const;
+template void Push::drop<float>(Node&);
+template struct Product<double>;
+template struct Region<double>;
+template struct RowSum<double>;
+template void Sweep::add_block<double>(Node&, Ref);
+template Block* Sweep::accumulator<double>(Node&);
+template void Sweep::add(Node&, Var<double>);
+template void Sweep::add(Node&, Product<double>);
+template void Sweep::add(Node&, const Region<double>&);
+template void Sweep::add(Node&, const RowSum<double>&);
+template Var<double> Sweep::take(Node&);
+template void Push::set(Node&, Var<double>);
+template Var<double> Push::get(const Node&) const;
+template void Push::drop<double>(Node&);
+
+}  // namespace unroll::detail

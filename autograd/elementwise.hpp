@@ -1,0 +1,377 @@
+// How an elementwise op, or a fused lambda, runs: kernels over lanes, made by the compiler from its one declaration, and the
+// table through which the tape calls them.
+//
+//   struct Cube { static constexpr auto name = "cube";
+//                 static auto f(const auto& x) { return x * x * x; }
+//                 static auto d(wrt<0>, const auto& y, const auto& x) { return 3 * x * x; } };
+//   auto y = apply<Cube>(x);                              // a user's op: recorded, every order, any shape
+//
+//   auto [h, c] = fuse([](auto i, auto f, auto g) { auto c = sigmoid(f) * i; return std::tuple{tanh(c) * g, c}; }, a, b, d);
+//
+// `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. The lambda chooses with
+// `where`, and captures nothing or trivially copyable values. Kernels are compiled at the caller's own instruction level.
+#pragma once
+
+#include <algorithm>
+
+#include "unroll/autograd/call.hpp"
+#include "unroll/autograd/lane.hpp"
+#include "unroll/autograd/ops/elementwise.hpp"
+#include "unroll/autograd/tape.hpp"
+
+namespace unroll {
+
+template <Real T>
+Var<T> sum_to(const Var<T>& x, const Shape& shape);
+template <Real T>
+Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
+
+namespace detail {
+
+// A loop over contiguous memory; an input whose step is 0 is one number. `op` is the op object or lambda.
+template <class T>
+using MapFunction = void (*)(T* const* out, const T* const* in, const Size* step, Size n,
+                             const void* op);
+
+constexpr std::size_t max_inputs = 8;
+constexpr std::size_t max_results = 4;
+
+template <class T>
+struct ElementwiseTable : OpTable {
+  std::size_t inputs = 0, results = 0;
+  bool differentiable = true;
+  // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
+  std::array<std::int8_t, max_inputs> unit{};
+  MapFunction<T> forward = nullptr;   // in: x...; out: results
+  MapFunction<T> backward = nullptr;  // in: sums so far..., g..., y, x...; out (or null): new sums
+  void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
+};
+
+// Computes and, where an input is tracked, records. Writes `table.results` Vars.
+template <class T>
+void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
+                       Var<T>* results, const void* op, std::size_t op_bytes);
+template <class T>
+void sweep_elementwise(Node& n, Sweep& sweep);
+
+// The op object of a node; after the pointers to its result nodes, where it has several.
+inline void* elementwise_op(Node& n, std::size_t results) {
+  return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
+}
+
+// Runs f over lanes; the tail of the array runs in a padded lane.
+template <std::size_t In, std::size_t Out, class T, class F>
+void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, F&& f) {
+  using L = Lane<T>;
+  constexpr Size w = L::width;
+  alignas(64) T repeated[In][w];
+  std::array<const T*, In> p;
+  for (std::size_t i = 0; i < In; ++i) {
+    p[i] = in[i];
+    if (step[i] == 0) {
+      std::fill_n(repeated[i], w, *in[i]);
+      p[i] = repeated[i];
+    }
+  }
+  std::array<L, In> x;
+  std::array<L, Out> y;
+  Size k = 0;
+  for (; k + w <= n; k += w) {
+    for (std::size_t i = 0; i < In; ++i) x[i] = L::load(p[i] + k * step[i]);
+    f(x, y);
+    for (std::size_t j = 0; j < Out; ++j) {
+      if (out[j]) y[j].store(out[j] + k);
+    }
+  }
+  if (k == n) return;
+  const Size rest = n - k;
+  alignas(64) T tail[w];
+  for (std::size_t i = 0; i < In; ++i) {
+    if (step[i] == 0) {
+      x[i] = L::load(p[i]);
+      continue;
+    }
+    std::fill_n(tail, w, T(1));
+    std::copy_n(p[i] + k, rest, tail);
+    x[i] = L::load(tail);
+  }
+  f(x, y);
+  for (std::size_t j = 0; j < Out; ++j) {
+    if (!out[j]) continue;
+    y[j].store(tail);
+    std::copy_n(tail, rest, out[j] + k);
+  }
+}
+
+template <class Y>
+inline constexpr std::size_t result_count = 1;
+template <class... Y>
+inline constexpr std::size_t result_count<std::tuple<Y...>> = sizeof...(Y);
+
+template <class Y, class F>
+void for_each_result(const Y& y, F&& f) {
+  if constexpr (requires { std::tuple_size<Y>::value; }) {
+    [&]<std::size_t... K>(std::index_sequence<K...>) {
+      (f(std::integral_constant<std::size_t, K>{}, std::get<K>(y)), ...);
+    }(std::make_index_sequence<std::tuple_size_v<Y>>{});
+  } else {
+    f(std::integral_constant<std::size_t, 0>{}, y);
+  }
+}
+
+// ---- an op with declared derivatives -----------------------------------------------------------------------------------
+
+template <class Op>
+inline constexpr bool op_differentiable = true;
+template <class Op>
+  requires requires { Op::differentiable; }
+inline constexpr bool op_differentiable<Op> = Op::differentiable;
+
+template <class D>
+inline constexpr std::int8_t unit_code = 2;
+template <int V>
+inline constexpr std::int8_t unit_code<Unit<V>> = V == 1 || V == 0 ? V : 2;
+
+template <class Op, class T, std::size_t N>
+struct DeclaredOp {
+  template <std::size_t I, class V>
+  static auto partial(const V& y, const std::array<V, N>& x) {
+    return [&]<std::size_t... J>(std::index_sequence<J...>) {
+      return Op::d(wrt<I>{}, y, x[J]...);
+    }(std::make_index_sequence<N>{});
+  }
+  template <std::size_t I, class V>
+  using Partial = decltype(partial<I>(std::declval<V>(), std::declval<std::array<V, N>>()));
+
+  // Calls f(integral_constant<I>) for each input.
+  template <class F>
+  static void for_each_input(F&& f) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (f(std::integral_constant<std::size_t, I>{}), ...);
+    }(std::make_index_sequence<N>{});
+  }
+
+  static void forward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
+    map_lanes<N, 1>(out, in, step, n, [](const auto& x, auto& y) {
+      y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) {
+        return Op::f(x[I]...);
+      }(std::make_index_sequence<N>{});
+    });
+  }
+  static void backward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
+    map_lanes<2 * N + 2, N>(out, in, step, n, [](const auto& v, auto& sums) {
+      std::array<Lane<T>, N> x;
+      std::copy_n(v.begin() + N + 2, N, x.begin());
+      for_each_input([&](auto i) {
+        sums[i] = v[i] + times<Lane<T>>(partial<i>(v[N + 1], x), v[N]);
+      });
+    });
+  }
+  static void rule(Node& n, Sweep& sweep) {
+    const Var<T> g = sweep.take<T>(n);
+    const Var<T> y = sweep.of_node<T>(n);
+    const std::array<Var<T>, N> x = inputs(n, sweep);
+    for_each_input([&](auto i) {
+      if constexpr (!std::is_same_v<Partial<i, Var<T>>, Unit<0>>) {
+        if (!sweep.wants(n, i)) return;
+        sweep.add(*n.inputs()[i].node(), sum_to(times<Var<T>>(partial<i>(y, x), g), x[i].shape()));
+      }
+    });
+  }
+  static void push(Node& n, Push& push) {
+    const Var<T> y = push.values().template of_node<T>(n);
+    const std::array<Var<T>, N> x = inputs(n, push.values());
+    Var<T> tangent;
+    for_each_input([&](auto i) {
+      if constexpr (!std::is_same_v<Partial<i, Var<T>>, Unit<0>>) {
+        const Var<T> t = push.input_tangent<T>(n, i);
+        if (t.empty()) return;
+        const Var<T> term = times<Var<T>>(partial<i>(y, x), t);
+        tangent = tangent.empty() ? term : tangent + term;
+      }
+    });
+    if (!tangent.empty()) push.set(n, broadcast_to(tangent, y.shape()));
+  }
+  static std::array<Var<T>, N> inputs(Node& n, const Sweep& sweep) {
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return std::array<Var<T>, N>{sweep.input<T>(n, I)...};
+    }(std::make_index_sequence<N>{});
+  }
+
+  static constexpr ElementwiseTable<T> table() {
+    ElementwiseTable<T> t;
+    t.name = Op::name;
+    t.inputs = N;
+    t.results = 1;
+    t.forward = forward;
+    if constexpr (op_differentiable<Op>) {
+      t.sweep = sweep_elementwise<T>;
+      t.push = push;
+      t.backward = backward;
+      t.rule = rule;
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        t.unit = {unit_code<Partial<I, Var<T>>>...};
+      }(std::make_index_sequence<N>{});
+    } else {
+      t.differentiable = false;
+    }
+    return t;
+  }
+};
+
+template <class Op, class T, class... X>
+Var<T> apply_declared(const X&... x) {
+  static constexpr ElementwiseTable<T> table = DeclaredOp<Op, T, sizeof...(X)>::table();
+  const Var<T>* inputs[] = {&x...};
+  Var<T> y;
+  apply_elementwise(table, inputs, &y, nullptr, 0);
+  return y;
+}
+
+// ---- a fused lambda ------------------------------------------------------------------------------------------------------
+
+template <class F, class T, std::size_t N>
+struct Fused {
+  template <class L, std::size_t... I>
+  static auto run(const F& f, const L* x, std::index_sequence<I...>) {
+    return f(x[I]...);
+  }
+  // The same lambda over dual numbers: results with their derivatives with respect to every input.
+  template <class L, std::size_t... I>
+  static auto run_dual(const F& f, const L* x, std::index_sequence<I...>) {
+    return f(Dual<L, 1U << I>{x[I], {L(1)}}...);
+  }
+  static constexpr auto indices = std::make_index_sequence<N>{};
+  static constexpr std::size_t results =
+      result_count<decltype(run(std::declval<F>(), std::declval<Lane<T>*>(), indices))>;
+
+  // sum += Σ_k g_k ∂y_k/∂x_i over those inputs that result k depends on.
+  template <class L, class Y, class Sum>
+  static void combine(const Y& y, const L* g, Sum&& sum) {
+    for_each_result(y, [&](auto k, const auto& result) {
+      using R = std::remove_cvref_t<decltype(result)>;
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        (
+            [&] {
+              if constexpr ((mask_of<R> >> I & 1) != 0) {
+                sum(k, std::integral_constant<std::size_t, I>{}, result.d[slot_of<mask_of<R>>(I)]);
+              }
+            }(),
+            ...);
+      }(indices);
+    });
+    (void)g;
+  }
+
+  static void forward(T* const* out, const T* const* in, const Size* step, Size n, const void* op) {
+    const F& f = *static_cast<const F*>(op);
+    map_lanes<N, results>(out, in, step, n, [&](const auto& x, auto& y) {
+      for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
+    });
+  }
+  static void backward(T* const* out, const T* const* in, const Size* step, Size n,
+                       const void* op) {
+    const F& f = *static_cast<const F*>(op);
+    map_lanes<2 * N + 2 * results, N>(out, in, step, n, [&](const auto& v, auto& sums) {
+      std::copy_n(v.begin(), N, sums.begin());
+      const auto y = run_dual(f, v.data() + N + 2 * results, indices);
+      combine(y, v.data() + N, [&](auto k, auto i, const auto& d) {
+        sums[i] = sums[i] + v[N + k] * d;
+      });
+    });
+  }
+  static void rule(Node& n, Sweep& sweep) {
+    const F& f = *static_cast<const F*>(elementwise_op(n, results));
+    std::array<Var<T>, results> g = take_results(n, sweep);
+    std::array<Var<T>, N> x;
+    for (std::size_t i = 0; i < N; ++i) x[i] = sweep.input<T>(n, i);
+    const auto y = run_dual(f, x.data(), indices);
+    combine(y, g.data(), [&](auto k, auto i, const auto& d) {
+      if (!sweep.wants(n, i) || g[k].empty()) return;
+      sweep.add(*n.inputs()[i].node(), sum_to(g[k] * d, x[i].shape()));
+    });
+  }
+  static void push(Node& n, Push& push) {
+    const F& f = *static_cast<const F*>(elementwise_op(n, results));
+    std::array<Var<T>, N> x;
+    for (std::size_t i = 0; i < N; ++i) x[i] = push.values().template input<T>(n, i);
+    std::array<Var<T>, results> tangent;
+    combine(run_dual(f, x.data(), indices), static_cast<const Var<T>*>(nullptr),
+            [&](auto k, auto i, const auto& d) {
+              const Var<T> t = push.input_tangent<T>(n, i);
+              if (t.empty()) return;
+              tangent[k] = tangent[k].empty() ? d * t : tangent[k] + d * t;
+            });
+    for (std::size_t k = 0; k < results; ++k) {
+      Node& r = results > 1 ? *static_cast<Node**>(n.op())[k] : n;
+      if (!tangent[k].empty()) push.set(r, broadcast_to(tangent[k], r.value->shape()));
+    }
+  }
+  static std::array<Var<T>, results> take_results(Node& n, Sweep& sweep) {
+    std::array<Var<T>, results> g;
+    for (std::size_t k = 0; k < results; ++k) {
+      g[k] = sweep.take<T>(results > 1 ? *static_cast<Node**>(n.op())[k] : n);
+    }
+    return g;
+  }
+
+  static constexpr ElementwiseTable<T> table() {
+    ElementwiseTable<T> t;
+    t.name = "fuse";
+    t.kind = results > 1 ? OpTable::Kind::several : OpTable::Kind::plain;
+    t.inputs = N;
+    t.results = results;
+    t.sweep = sweep_elementwise<T>;
+    t.push = push;
+    t.forward = forward;
+    t.backward = backward;
+    t.rule = rule;
+    t.unit.fill(2);
+    return t;
+  }
+};
+
+}  // namespace detail
+
+// Applies a user's elementwise op (see the top of this file) to arrays that broadcast.
+template <class Op, class... X>
+  requires(is_var<X> || ...)
+auto apply(const X&... x) {
+  using T = typename detail::FirstVar<X...>::type;
+  return detail::apply_declared<Op, T>(detail::as_var<T>(x)...);
+}
+// Over lanes and dual numbers, so that a user's op also works inside `fuse`.
+template <class Op, class... X>
+  requires(!(is_var<X> || ...))
+auto apply(const X&... x) {
+  return call<Op>(x...);
+}
+
+// Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple. All results have the
+// broadcast shape of the arguments. f is called with lanes, dual numbers or Vars: write it with `auto` parameters.
+template <class F, class... X>
+  requires(is_var<X> || ...)
+auto fuse(F f, const X&... x) {
+  using T = typename detail::FirstVar<X...>::type;
+  using Rules = detail::Fused<F, T, sizeof...(X)>;
+  static_assert(std::is_trivially_copyable_v<F>,
+                "fuse: the lambda may capture numbers by value, but no Vars, references to them or "
+                "other objects: pass arrays as arguments");
+  static_assert(sizeof...(X) <= detail::max_inputs && Rules::results <= detail::max_results,
+                "fuse: at most 8 inputs and 4 results");
+  static constexpr detail::ElementwiseTable<T> table = Rules::table();
+  const std::array<Var<T>, sizeof...(X)> vars{detail::as_var<T>(x)...};
+  std::array<const Var<T>*, sizeof...(X)> inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = &vars[i];
+  std::array<Var<T>, Rules::results> y;
+  detail::apply_elementwise(table, inputs.data(), y.data(), &f, sizeof(F));
+  if constexpr (Rules::results == 1) {
+    return y[0];
+  } else {
+    return [&]<std::size_t... K>(std::index_sequence<K...>) {
+      return std::tuple{std::move(y[K])...};
+    }(std::make_index_sequence<Rules::results>{});
+  }
+}
+
+}  // namespace unroll

@@ -1,0 +1,49 @@
+// Loops over raw memory for what is not elementwise. All are explicit instantiations for float and double in `.cpp` files.
+//
+// Sums are pairwise or in several lanes, in an order that depends on shapes alone, so equal inputs give equal bits.
+#pragma once
+
+#include "unroll/autograd/loop.hpp"
+#include "unroll/autograd/var.hpp"
+
+namespace unroll::detail {
+
+template <class T>
+Ref zeros_block(const Shape& shape);
+template <class T>
+Ref filled_block(const Shape& shape, T value);
+// target += g; `target` is contiguous, both have the same shape.
+template <class T>
+void add_into(Block& target, const Block& g);
+// Adds g to the elements of a strided window that starts at `out`.
+template <class T>
+void add_into_window(T* out, const Strides& strides, const Block& g);
+template <class T>
+Ref add_blocks(const Block& a, const Block& b);
+
+// Row i of g [rows, width] is added to row rows(i) of out.
+template <class T>
+void add_rows(T* out, const T* g, const Indices& rows, Size width);
+
+enum class Reduction { sum, max, min };
+// Reduces the axes whose bit is set in `axes`.
+template <class T>
+Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep);
+// Sums away what broadcasting added, so that the result has `shape`.
+template <class T>
+Ref sum_to(const Block& x, const Shape& shape);
+
+// C (+)= A·B with A [m, k], B [k, n] by row and column steps, and C row-major with `c_row` between its rows.
+template <class T>
+struct Matrix {
+  const T* data;
+  Size row, column;
+  Matrix transposed() const { return {data, column, row}; }
+};
+template <class T>
+void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bool accumulate);
+
+// How many matrix products this thread has computed.
+Size gemm_calls();
+
+}  // namespace unroll::detail

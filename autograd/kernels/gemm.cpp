@@ -1,0 +1,218 @@
+// Matrix products. Small ones, and all with one row, run in register-blocked loops here; the rest goes to BLAS. Which of
+// them depends on the shape alone.
+#include <cblas.h>
+
+#include <algorithm>
+
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
+
+namespace unroll::detail {
+namespace {
+
+thread_local Size calls = 0;
+
+template <class T>
+T horizontal_sum(const Lane<T>& x) {
+  return xsimd::hadd(x.batch());
+}
+
+template <class T>
+Lane<T> load_part(const T* p, Size n) {
+  T tmp[Lane<T>::width] = {};
+  std::copy_n(p, n, tmp);
+  return Lane<T>::load(tmp);
+}
+template <class T>
+void store_part(const Lane<T>& x, T* p, Size n) {
+  T tmp[Lane<T>::width];
+  x.store(tmp);
+  std::copy_n(tmp, n, p);
+}
+
+// Rows x Lanes elements of C at once; B's rows are contiguous.
+template <class T, int Rows, int Lanes>
+void tile(Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row, bool accumulate) {
+  constexpr Size w = Lane<T>::width;
+  Lane<T> sum[Rows][Lanes];
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Lanes; ++j) {
+      sum[i][j] = accumulate ? Lane<T>::load(c + i * c_row + j * w) : Lane<T>(0);
+    }
+  }
+  for (Size p = 0; p < k; ++p) {
+    Lane<T> v[Lanes];
+    for (int j = 0; j < Lanes; ++j) v[j] = Lane<T>::load(b + p * b_row + j * w);
+    for (int i = 0; i < Rows; ++i) {
+      const Lane<T> s(a.data[i * a.row + p * a.column]);
+      for (int j = 0; j < Lanes; ++j) {
+        sum[i][j] = Lane<T>(xsimd::fma(s.batch(), v[j].batch(), sum[i][j].batch()));
+      }
+    }
+  }
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Lanes; ++j) sum[i][j].store(c + i * c_row + j * w);
+  }
+}
+
+// The last columns, fewer than a lane.
+template <class T>
+void narrow_tile(Size m, Size n, Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row,
+                 bool accumulate) {
+  for (Size i = 0; i < m; ++i) {
+    Lane<T> sum = accumulate ? load_part(c + i * c_row, n) : Lane<T>(0);
+    for (Size p = 0; p < k; ++p) {
+      const Lane<T> s(a.data[i * a.row + p * a.column]);
+      sum = Lane<T>(xsimd::fma(s.batch(), load_part(b + p * b_row, n).batch(), sum.batch()));
+    }
+    store_part(sum, c + i * c_row, n);
+  }
+}
+
+template <class T, int Lanes>
+void columns(Size m, Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row,
+             bool accumulate) {
+  Size i = 0;
+  for (; i + 4 <= m; i += 4) {
+    tile<T, 4, Lanes>(k, {a.data + i * a.row, a.row, a.column}, b, b_row, c + i * c_row, c_row,
+                      accumulate);
+  }
+  for (; i < m; ++i) {
+    tile<T, 1, Lanes>(k, {a.data + i * a.row, a.row, a.column}, b, b_row, c + i * c_row, c_row,
+                      accumulate);
+  }
+}
+
+template <class T>
+void small_gemm(Size m, Size n, Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row,
+                bool accumulate) {
+  constexpr Size w = Lane<T>::width;
+  Size j = 0;
+  for (; j + 4 * w <= n; j += 4 * w) columns<T, 4>(m, k, a, b + j, b_row, c + j, c_row, accumulate);
+  for (; j + 2 * w <= n; j += 2 * w) columns<T, 2>(m, k, a, b + j, b_row, c + j, c_row, accumulate);
+  for (; j + w <= n; j += w) columns<T, 1>(m, k, a, b + j, b_row, c + j, c_row, accumulate);
+  if (j < n) narrow_tile(m, n - j, k, a, b + j, b_row, c + j, c_row, accumulate);
+}
+
+// c_j (+)= <x, row j of w>, for R rows at once; x and w's rows are contiguous.
+template <class T, int R>
+void dots(Size k, const T* x, const T* w, Size w_row, T* c, bool accumulate) {
+  constexpr Size width = Lane<T>::width;
+  Lane<T> sum[R];
+  for (int r = 0; r < R; ++r) sum[r] = Lane<T>(0);
+  Size p = 0;
+  for (; p + width <= k; p += width) {
+    const Lane<T> v = Lane<T>::load(x + p);
+    for (int r = 0; r < R; ++r) {
+      sum[r] = Lane<T>(
+          xsimd::fma(v.batch(), Lane<T>::load(w + r * w_row + p).batch(), sum[r].batch()));
+    }
+  }
+  if (p < k) {
+    const Lane<T> v = load_part(x + p, k - p);
+    for (int r = 0; r < R; ++r) sum[r] = sum[r] + v * load_part(w + r * w_row + p, k - p);
+  }
+  for (int r = 0; r < R; ++r) {
+    const T s = horizontal_sum(sum[r]);
+    c[r] = accumulate ? c[r] + s : s;
+  }
+}
+
+template <class T>
+void matrix_times_vector(Size n, Size k, const T* x, const T* w, Size w_row, T* c,
+                         bool accumulate) {
+  Size j = 0;
+  for (; j + 8 <= n; j += 8) dots<T, 8>(k, x, w + j * w_row, w_row, c + j, accumulate);
+  for (; j < n; ++j) dots<T, 1>(k, x, w + j * w_row, w_row, c + j, accumulate);
+}
+
+template <class T>
+void blas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, Size m, Size n, Size k, const T* a, Size lda,
+          const T* b, Size ldb, T* c, Size ldc, bool accumulate) {
+  const auto i = [](Size x) { return static_cast<blasint>(x); };
+  if constexpr (std::is_same_v<T, float>) {
+    cblas_sgemm(CblasRowMajor, ta, tb, i(m), i(n), i(k), 1.0F, a, i(lda), b, i(ldb),
+                accumulate ? 1.0F : 0.0F, c, i(ldc));
+  } else {
+    cblas_dgemm(CblasRowMajor, ta, tb, i(m), i(n), i(k), 1.0, a, i(lda), b, i(ldb),
+                accumulate ? 1.0 : 0.0, c, i(ldc));
+  }
+}
+
+// A matrix that BLAS can read: one of its steps is 1. Others are copied.
+template <class T>
+struct BlasOperand {
+  const T* data;
+  Size leading;
+  CBLAS_TRANSPOSE flag;
+  Ref copy;
+
+  BlasOperand(Matrix<T> x, Size rows, Size columns) {
+    if ((x.column == 1 || columns == 1) && (x.row >= columns || rows == 1)) {
+      data = x.data;
+      leading = std::max<Size>(x.row, std::max<Size>(columns, 1));
+      flag = CblasNoTrans;
+    } else if ((x.row == 1 || rows == 1) && (x.column >= rows || columns == 1)) {
+      data = x.data;
+      leading = std::max<Size>(x.column, std::max<Size>(rows, 1));
+      flag = CblasTrans;
+    } else {
+      copy = new_block<T>(Shape{rows, columns});
+      T* p = copy->template data<T>();
+      for (Size i = 0; i < rows; ++i) {
+        for (Size j = 0; j < columns; ++j) p[i * columns + j] = x.data[i * x.row + j * x.column];
+      }
+      data = p;
+      leading = columns;
+      flag = CblasNoTrans;
+    }
+  }
+};
+
+// Below this many multiplications the loops here beat a call of BLAS.
+constexpr Size small_product = 32 * 32 * 32;
+
+}  // namespace
+
+Size gemm_calls() { return calls; }
+
+template <class T>
+void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bool accumulate) {
+  ++calls;
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    if (accumulate) return;
+    for (Size i = 0; i < m; ++i) std::fill_n(c + i * c_row, n, T(0));
+    return;
+  }
+  if (n == 1 && m > 1 && c_row == 1) {  // (A·b)ᵀ = bᵀ·Aᵀ has one row
+    std::swap(m, n);
+    const Matrix<T> left = b.transposed();
+    b = a.transposed();
+    a = left;
+    c_row = n;
+  }
+  const bool rows_contiguous = b.column == 1 || n == 1;
+  if (m == 1 && b.row == 1 && (a.column == 1 || k == 1) && !(rows_contiguous && k < 4)) {
+    matrix_times_vector(n, k, a.data, b.data, b.column, c, accumulate);
+    return;
+  }
+  if (rows_contiguous && (m == 1 || m * n * k <= small_product)) {
+    small_gemm(m, n, k, a, b.data, b.row, c, c_row, accumulate);
+    return;
+  }
+  if (m * n * k <= small_product && b.row == 1 && a.column == 1) {
+    for (Size i = 0; i < m; ++i) {
+      matrix_times_vector(n, k, a.data + i * a.row, b.data, b.column, c + i * c_row, accumulate);
+    }
+    return;
+  }
+  const BlasOperand<T> left(a, m, k), right(b, k, n);
+  blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c,
+       c_row, accumulate);
+}
+
+template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);
+template void gemm(Size, Size, Size, Matrix<double>, Matrix<double>, double*, Size, bool);
+
+}  // namespace unroll::detail

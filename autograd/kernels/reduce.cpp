@@ -1,0 +1,146 @@
+// Sums, maxima and minima over axes. Runs of neighbouring axes are reduced together, the innermost run first, each as an
+// array [outer, reduced, inner].
+#include <algorithm>
+#include <limits>
+
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
+
+namespace unroll::detail {
+namespace {
+
+template <class T>
+struct Add {
+  static constexpr T identity = 0;
+  static T f(T a, T b) { return a + b; }
+  static Lane<T> f(const Lane<T>& a, const Lane<T>& b) { return a + b; }
+};
+// A NaN wins, as in numpy.
+template <class T>
+struct Max {
+  static constexpr T identity = -std::numeric_limits<T>::infinity();
+  static T f(T a, T b) { return a != a || a > b ? a : b; }
+  static Lane<T> f(const Lane<T>& a, const Lane<T>& b) { return maximum(a, b); }
+};
+template <class T>
+struct Min {
+  static constexpr T identity = std::numeric_limits<T>::infinity();
+  static T f(T a, T b) { return a != a || a < b ? a : b; }
+  static Lane<T> f(const Lane<T>& a, const Lane<T>& b) { return minimum(a, b); }
+};
+
+// A contiguous stretch: four lanes side by side up to 4096 elements, halves above.
+template <class T, class Op>
+T reduce_row(const T* p, Size n) {
+  constexpr Size w = Lane<T>::width;
+  if (n > 4096) {
+    const Size half = (n / 2 + w - 1) / w * w;
+    return Op::f(reduce_row<T, Op>(p, half), reduce_row<T, Op>(p + half, n - half));
+  }
+  T total = Op::identity;
+  Size i = 0;
+  if (n >= w) {
+    Lane<T> sum[4] = {Lane<T>(Op::identity), Lane<T>(Op::identity), Lane<T>(Op::identity),
+                      Lane<T>(Op::identity)};
+    for (; i + 4 * w <= n; i += 4 * w) {
+      for (Size k = 0; k < 4; ++k) sum[k] = Op::f(sum[k], Lane<T>::load(p + i + k * w));
+    }
+    for (; i + w <= n; i += w) sum[0] = Op::f(sum[0], Lane<T>::load(p + i));
+    T tmp[Lane<T>::width];
+    Op::f(Op::f(sum[0], sum[1]), Op::f(sum[2], sum[3])).store(tmp);
+    for (Size half = w / 2; half > 0; half /= 2) {
+      for (Size k = 0; k < half; ++k) tmp[k] = Op::f(tmp[k], tmp[k + half]);
+    }
+    total = tmp[0];
+  }
+  for (; i < n; ++i) total = Op::f(total, p[i]);
+  return total;
+}
+
+// Rows [reduced, inner] into one row; in halves above 32 rows.
+template <class T, class Op>
+void reduce_rows(const T* p, Size reduced, Size inner, T* __restrict out) {
+  if (reduced > 32) {
+    const Size half = reduced / 2;
+    reduce_rows<T, Op>(p, half, inner, out);
+    const Ref rest = new_block<T>(Shape{inner});
+    T* __restrict q = rest->template data<T>();
+    reduce_rows<T, Op>(p + half * inner, reduced - half, inner, q);
+    for (Size j = 0; j < inner; ++j) out[j] = Op::f(out[j], q[j]);
+    return;
+  }
+  if (reduced == 0) {
+    std::fill_n(out, inner, Op::identity);
+    return;
+  }
+  std::copy_n(p, inner, out);
+  for (Size i = 1; i < reduced; ++i) {
+    const T* __restrict row = p + i * inner;
+    for (Size j = 0; j < inner; ++j) out[j] = Op::f(out[j], row[j]);
+  }
+}
+
+template <class T, class Op>
+Ref reduce_axes(const Block& x, unsigned axes, KeepDims keep) {
+  Ref current = contiguous(const_cast<Block*>(&x));
+  Shape shape = x.shape();
+  for (std::size_t last = shape.rank(); last-- > 0;) {
+    if (!(axes >> last & 1)) continue;
+    std::size_t first = last;
+    while (first > 0 && (axes >> (first - 1) & 1)) --first;
+    Size outer = 1, reduced = 1, inner = 1;
+    for (std::size_t i = 0; i < shape.rank(); ++i) {
+      (i < first ? outer : i <= last ? reduced : inner) *= shape[i];
+    }
+    Shape next = shape;
+    for (std::size_t i = first; i <= last; ++i) next[i] = 1;
+    Ref out = new_block<T>(next);
+    const T* p = current->data<T>();
+    T* q = out->template data<T>();
+    for (Size o = 0; o < outer; ++o) {
+      if (inner == 1) {
+        q[o] = reduce_row<T, Op>(p + o * reduced, reduced);
+      } else {
+        reduce_rows<T, Op>(p + o * reduced * inner, reduced, inner, q + o * inner);
+      }
+    }
+    current = std::move(out);
+    shape = next;
+    last = first;
+  }
+  if (keep == KeepDims::yes || axes == 0) return current;
+  Shape squeezed;
+  for (std::size_t i = 0; i < shape.rank(); ++i) {
+    if (!(axes >> i & 1)) squeezed.push_back(shape[i]);
+  }
+  return relabel(std::move(current), squeezed);
+}
+
+}  // namespace
+
+template <class T>
+Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep) {
+  switch (kind) {
+    case Reduction::max: return reduce_axes<T, Max<T>>(x, axes, keep);
+    case Reduction::min: return reduce_axes<T, Min<T>>(x, axes, keep);
+    default: return reduce_axes<T, Add<T>>(x, axes, keep);
+  }
+}
+
+template <class T>
+Ref sum_to(const Block& x, const Shape& shape) {
+  const std::size_t shift = x.rank - shape.rank();
+  unsigned axes = 0;
+  for (std::size_t i = 0; i < x.rank; ++i) {
+    if (i < shift || (shape[i - shift] == 1 && x.sizes()[i] != 1)) axes |= 1U << i;
+  }
+  if (axes == 0) return Ref::share(const_cast<Block*>(&x));
+  return relabel(reduce<T>(Reduction::sum, x, axes, KeepDims::yes), shape);
+}
+
+template Ref reduce<float>(Reduction, const Block&, unsigned, KeepDims);
+template Ref reduce<double>(Reduction, const Block&, unsigned, KeepDims);
+template Ref sum_to<float>(const Block&, const Shape&);
+template Ref sum_to<double>(const Block&, const Shape&);
+
+}  // namespace unroll::detail

@@ -1,0 +1,87 @@
+// Lanes: the type over which an elementwise rule runs when it runs over arrays.
+//
+//   Lane<float> x = Lane<float>::load(p);
+//   Lane<float> y = where(x > 0, x, exp(x) - 1);
+//   y.store(q);
+//
+// A lane wraps one SIMD register (xsimd). It has just the names that rules use, found by argument-dependent lookup and
+// nowhere else, so `tanh(x)` in a rule can never become the scalar one of <cmath>. Invariant: each operation works on the
+// elements independently, hence an element's bits do not depend on where in the lane it stands.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <xsimd/xsimd.hpp>
+
+#include "unroll/autograd/call.hpp"
+
+namespace unroll {
+
+template <class T, class Arch = xsimd::default_arch>
+class Lane {
+ public:
+  using value_type = T;
+  using Batch = xsimd::batch<T, Arch>;
+  using BatchMask = typename Batch::batch_bool_type;
+  static constexpr std::size_t width = Batch::size;
+
+  // The result of comparing lanes: one truth value per element.
+  struct Mask {
+    BatchMask m;
+    friend Mask operator&&(const Mask& a, const Mask& b) { return {a.m && b.m}; }
+    friend Mask operator||(const Mask& a, const Mask& b) { return {a.m || b.m}; }
+    friend Mask operator!(const Mask& a) { return {!a.m}; }
+    friend Lane where(const Mask& c, const Lane& a, const Lane& b) {
+      return Lane(xsimd::select(c.m, a.batch(), b.batch()));
+    }
+  };
+
+  Lane() = default;
+  template <class U>
+    requires std::is_arithmetic_v<U>
+  Lane(U x) : v_(static_cast<T>(x)) {}
+  explicit Lane(const Batch& v) : v_(v) {}
+  static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
+  void store(T* p) const { v_.store_unaligned(p); }
+  const Batch& batch() const { return v_; }
+
+  friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.v_ + b.v_); }
+  friend Lane operator-(const Lane& a, const Lane& b) { return Lane(a.v_ - b.v_); }
+  friend Lane operator*(const Lane& a, const Lane& b) { return Lane(a.v_ * b.v_); }
+  friend Lane operator/(const Lane& a, const Lane& b) { return Lane(a.v_ / b.v_); }
+  friend Lane operator-(const Lane& a) { return Lane(-a.v_); }
+
+  friend Mask operator<(const Lane& a, const Lane& b) { return {a.v_ < b.v_}; }
+  friend Mask operator<=(const Lane& a, const Lane& b) { return {a.v_ <= b.v_}; }
+  friend Mask operator>(const Lane& a, const Lane& b) { return {a.v_ > b.v_}; }
+  friend Mask operator>=(const Lane& a, const Lane& b) { return {a.v_ >= b.v_}; }
+  friend Mask operator==(const Lane& a, const Lane& b) { return {a.v_ == b.v_}; }
+  friend Mask operator!=(const Lane& a, const Lane& b) { return {a.v_ != b.v_}; }
+  // Truth values stored as numbers: anything but 0 is true.
+  friend Lane where(const Lane& c, const Lane& a, const Lane& b) { return where(c != 0, a, b); }
+
+  friend Lane sqrt(const Lane& x) { return Lane(xsimd::sqrt(x.v_)); }
+  friend Lane exp(const Lane& x) { return Lane(xsimd::exp(x.v_)); }
+  friend Lane expm1(const Lane& x) { return Lane(xsimd::expm1(x.v_)); }
+  friend Lane log(const Lane& x) { return Lane(xsimd::log(x.v_)); }
+  friend Lane log1p(const Lane& x) { return Lane(xsimd::log1p(x.v_)); }
+  friend Lane tanh(const Lane& x) { return Lane(xsimd::tanh(x.v_)); }
+  friend Lane sin(const Lane& x) { return Lane(xsimd::sin(x.v_)); }
+  friend Lane cos(const Lane& x) { return Lane(xsimd::cos(x.v_)); }
+  friend Lane erf(const Lane& x) { return Lane(xsimd::erf(x.v_)); }
+  friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
+  friend Lane pow(const Lane& x, const Lane& y) { return Lane(xsimd::pow(x.v_, y.v_)); }
+  // max(a, b) and min(a, b) with a NaN in either operand carried through.
+  friend Lane maximum(const Lane& a, const Lane& b) {
+    return where(a != a, a, where(a > b, a, b));
+  }
+  friend Lane minimum(const Lane& a, const Lane& b) {
+    return where(a != a, a, where(a < b, a, b));
+  }
+
+ private:
+  Batch v_;
+};
+
+}  // namespace unroll

@@ -1,0 +1,212 @@
+// Matrix products.
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/op.hpp"
+#include "unroll/autograd/ops/ops.hpp"
+
+namespace unroll {
+namespace {
+
+using detail::Block;
+using detail::Handle;
+using detail::Matrix;
+using detail::Ref;
+using detail::Strides;
+
+// A vector or matrix by its steps; a vector is a row (on the left) or a column (on the right).
+template <class T>
+Matrix<T> matrix(const Block* b, bool column_vector = false) {
+  Strides s{};
+  b->get_strides(s.data());
+  if (b->rank == 1) {
+    return column_vector ? Matrix<T>{b->data<T>(), s[0], 1} : Matrix<T>{b->data<T>(), 0, s[0]};
+  }
+  return {b->data<T>(), s[0], s[1]};
+}
+
+template <class T>
+Var<T> as_matrix(const Var<T>& x, Size rows, Size columns) {
+  return x.rank() == 2 ? x : reshape(x, Shape{rows, columns});
+}
+
+// Of vectors and matrices.
+struct MatMul {
+  static constexpr auto name = "matmul";
+  template <class T>
+  Var<T> f(const Var<T>& a, const Var<T>& b) const {
+    const Block *x = a.handle().block(), *y = b.handle().block();
+    const Size m = x->rank == 1 ? 1 : x->sizes()[0], k = x->sizes()[x->rank - 1u];
+    const Size n = y->rank == 1 ? 1 : y->sizes()[1];
+    Shape shape;
+    if (x->rank == 2) shape.push_back(m);
+    if (y->rank == 2) shape.push_back(n);
+    Ref out = detail::new_block<T>(shape);
+    detail::gemm(m, n, k, matrix<T>(x), matrix<T>(y, true), out->template data<T>(), n, false);
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  auto adjoint(wrt<0>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+    const Size m = rows(a), k = a.size(-1), n = columns(b);
+    return product(as_matrix(g, m, n), transpose(as_matrix(b, k, n)));
+  }
+  template <class T>
+  auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+    const Size m = rows(a), k = a.size(-1), n = columns(b);
+    return product(transpose(as_matrix(a, m, k)), as_matrix(g, m, n));
+  }
+  template <class T>
+  static Size rows(const Var<T>& a) {
+    return a.rank() == 1 ? 1 : a.size(0);
+  }
+  template <class T>
+  static Size columns(const Var<T>& b) {
+    return b.rank() == 1 ? 1 : b.size(1);
+  }
+};
+
+// x Wᵀ over the last axis of x.
+struct Linear {
+  static constexpr auto name = "linear";
+  template <class T>
+  Var<T> f(const Var<T>& x, const Var<T>& W) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    const Block* w = W.handle().block();
+    const Size in = w->sizes()[1], out = w->sizes()[0];
+    Shape shape = b->shape();
+    const Size rows = in == 0 ? 0 : b->size() / in;
+    shape[shape.rank() - 1] = out;
+    Ref y = detail::new_block<T>(shape);
+    detail::gemm(in == 0 ? shape.size() / std::max<Size>(out, 1) : rows, out, in,
+                 Matrix<T>{b->template data<T>(), in, 1}, matrix<T>(w).transposed(),
+                 y->template data<T>(), out, false);
+    return Var<T>(Handle(std::move(y)));
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& W) const {
+    return matmul(g, W);
+  }
+  template <class T>
+  auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& x, const Var<T>& W) const {
+    const Size out = W.size(0), in = W.size(1), rows = out == 0 ? 0 : g.size() / out;
+    return product(transpose(as_matrix(g, rows, out)), as_matrix(x, rows, in));
+  }
+};
+
+// Stacks of matrices whose leading axes broadcast.
+struct BatchedMatMul {
+  static constexpr auto name = "matmul";
+  template <class T>
+  Var<T> f(const Var<T>& a, const Var<T>& b) const {
+    const Block *x = a.handle().block(), *y = b.handle().block();
+    const Shape left(x->sizes(), x->sizes() + x->rank - 2), right(y->sizes(), y->sizes() + y->rank - 2);
+    const Shape batch = broadcast_shapes("matmul", left, right);
+    Strides xs{}, ys{};
+    x->get_strides(xs.data());
+    y->get_strides(ys.data());
+    const Size m = x->sizes()[x->rank - 2u], k = x->sizes()[x->rank - 1u], n = y->sizes()[y->rank - 1u];
+    Shape shape = batch;
+    shape.push_back(m);
+    shape.push_back(n);
+    Ref out = detail::new_block<T>(shape);
+    T* c = out->template data<T>();
+    const std::array<Strides, 2> outer{
+        detail::broadcast_strides(x->sizes(), xs.data(), x->rank - 2u, batch),
+        detail::broadcast_strides(y->sizes(), ys.data(), y->rank - 2u, batch)};
+    const detail::Loop<2> loop(batch, outer.data());
+    loop.run(std::array<T*, 2>{const_cast<T*>(x->data<T>()), const_cast<T*>(y->data<T>())},
+             [&](std::array<T*, 2> p, const std::array<Size, 2>& step, Size count) {
+               for (Size i = 0; i < count; ++i) {
+                 detail::gemm(m, n, k,
+                              Matrix<T>{p[0] + i * step[0], xs[x->rank - 2u], xs[x->rank - 1u]},
+                              Matrix<T>{p[1] + i * step[1], ys[y->rank - 2u], ys[y->rank - 1u]}, c, n,
+                              false);
+                 c += m * n;
+               }
+             });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+    return sum_to(matmul(g, transpose(b)), a.shape());
+  }
+  template <class T>
+  Var<T> adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+    return sum_to(matmul(transpose(a), g), b.shape());
+  }
+};
+
+}  // namespace
+
+template <Real T>
+Var<T> matmul(const Var<T>& a, const Var<T>& b) {
+  const Block *x = a.handle().block(), *y = b.handle().block();
+  if (x->rank == 0 || y->rank == 0) {
+    fail("matmul", "an operand is a scalar: " + to_string(a.shape()) + " x " + to_string(b.shape()) +
+                       ". Did you mean a * b?");
+  }
+  const Size k = x->sizes()[x->rank - 1u];
+  const Size rows = y->sizes()[y->rank == 1 ? 0 : y->rank - 2u];
+  if (k != rows) {
+    const bool hint = y->rank == 2 && y->sizes()[1] == k;
+    fail("matmul", "inner dimensions differ: " + to_string(a.shape()) + " x " + to_string(b.shape()) +
+                       (hint ? ". Did you mean linear(x, W), which multiplies by the transpose?" : ""));
+  }
+  if (x->rank <= 2 && y->rank <= 2) return apply(MatMul{}, a, b);
+  if (y->rank <= 2) {  // a stack of rows times one matrix is one product
+    Shape shape = a.shape();
+    shape.erase(shape.rank() - 1);
+    const Size m = shape.size();
+    const Var<T> flat = apply(MatMul{}, reshape(a, Shape{m, k}), b);
+    if (y->rank == 2) shape.push_back(y->sizes()[1]);
+    return reshape(flat, shape);
+  }
+  if (x->rank == 1) return squeeze(matmul(expand(a, 0), b), Axes{-2});
+  return apply(BatchedMatMul{}, a, b);
+}
+
+template <Real T>
+Var<T> linear(const Var<T>& x, const Var<T>& W) {
+  const Block *a = x.handle().block(), *w = W.handle().block();
+  if (w->rank != 2 || a->rank == 0 || a->sizes()[a->rank - 1u] != w->sizes()[1]) {
+    const bool hint = w->rank == 2 && a->rank > 0 && a->sizes()[a->rank - 1u] == w->sizes()[0];
+    fail("linear", "x [..., in] and W [out, in] do not fit: " + to_string(x.shape()) + " and " +
+                       to_string(W.shape()) +
+                       (hint ? ". Did you mean matmul(x, W), which does not transpose?" : ""));
+  }
+  return apply(Linear{}, x, W);
+}
+template <Real T>
+Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
+  if (b.rank() != 1 || (W.rank() == 2 && b.size() != W.size(0))) {
+    fail("linear", "the bias has shape " + to_string(b.shape()) + ", W [out, in] has " +
+                       to_string(W.shape()));
+  }
+  return linear(x, W) + b;
+}
+template <Real T>
+Var<T> outer(const Var<T>& a, const Var<T>& b) {
+  if (a.rank() != 1 || b.rank() != 1) {
+    fail("outer", "needs two vectors, got " + to_string(a.shape()) + " and " + to_string(b.shape()));
+  }
+  return matmul(expand(a, 1), expand(b, 0));
+}
+template <Real T>
+Var<T> dot(const Var<T>& a, const Var<T>& b) {
+  if (!(a.shape() == b.shape())) {
+    fail("dot", "shapes differ: " + to_string(a.shape()) + " and " + to_string(b.shape()));
+  }
+  const Shape flat{a.size()};
+  return matmul(reshape(a, flat), reshape(b, flat));
+}
+
+template Var<float> matmul(const Var<float>&, const Var<float>&);
+template Var<double> matmul(const Var<double>&, const Var<double>&);
+template Var<float> linear(const Var<float>&, const Var<float>&);
+template Var<double> linear(const Var<double>&, const Var<double>&);
+template Var<float> linear(const Var<float>&, const Var<float>&, const Var<float>&);
+template Var<double> linear(const Var<double>&, const Var<double>&, const Var<double>&);
+template Var<float> outer(const Var<float>&, const Var<float>&);
+template Var<double> outer(const Var<double>&, const Var<double>&);
+template Var<float> dot(const Var<float>&, const Var<float>&);
+template Var<double> dot(const Var<double>&, const Var<double>&);
+
+}  // namespace unroll

@@ -1,0 +1,253 @@
+// Making arrays, and looking elements up by integers.
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/op.hpp"
+#include "unroll/autograd/ops/ops.hpp"
+
+namespace unroll {
+namespace {
+
+using detail::Block;
+using detail::Handle;
+using detail::Ref;
+
+// rows of x [n, ...] -> [rows..., ...]
+struct Take {
+  static constexpr auto name = "take";
+  Indices rows;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    Shape shape = rows.shape();
+    Size width = 1;
+    for (std::size_t i = 1; i < b->rank; ++i) {
+      shape.push_back(b->sizes()[i]);
+      width *= b->sizes()[i];
+    }
+    Ref out = detail::new_block<T>(shape);
+    for (Size i = 0; i < rows.size(); ++i) {
+      std::copy_n(b->template data<T>() + rows(i) * width, width, out->template data<T>() + i * width);
+    }
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  detail::RowSum<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
+    return {g, rows, x.size(0)};
+  }
+};
+
+// The adjoint of Take.
+struct ScatterRows {
+  static constexpr auto name = "scatter_rows";
+  Indices rows;
+  Size n = 0;
+  template <class T>
+  Var<T> f(const Var<T>& g) const {
+    const Ref b = detail::contiguous(g.handle().block());
+    Shape shape{n};
+    Size width = 1;
+    for (std::size_t i = rows.rank(); i < b->rank; ++i) {
+      shape.push_back(b->sizes()[i]);
+      width *= b->sizes()[i];
+    }
+    Ref out = detail::zeros_block<T>(shape);
+    detail::add_rows(out->template data<T>(), b->template data<T>(), rows, width);
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& h, const Var<T>&) const {
+    return take(h, rows);
+  }
+};
+
+// Walks `indices` beside an array whose axis `axis` they index: f(position in indices, position in the array).
+template <class F>
+void for_each_place(const Indices& indices, const Shape& array, std::size_t axis, F&& f) {
+  const Shape shape = indices.shape();
+  const detail::Strides steps = detail::row_major(array);
+  std::array<Size, Shape::max_rank> at{};
+  for (Size i = 0; i < indices.size(); ++i) {
+    Size place = 0;
+    for (std::size_t k = 0; k < shape.rank(); ++k) {
+      place += (k == axis ? indices(i) : at[k]) * steps[k];
+    }
+    f(i, place);
+    for (std::size_t k = shape.rank(); k-- > 0;) {
+      if (++at[k] < shape[k]) break;
+      at[k] = 0;
+    }
+  }
+}
+
+struct Gather {
+  static constexpr auto name = "gather";
+  Indices indices;
+  std::size_t axis = 0;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    Ref out = detail::new_block<T>(indices.shape());
+    const T* p = b->template data<T>();
+    T* q = out->template data<T>();
+    for_each_place(indices, b->shape(), axis, [&](Size i, Size place) { q[i] = p[place]; });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const;
+};
+
+// The adjoint of Gather.
+struct Scatter {
+  static constexpr auto name = "scatter_add";
+  Indices indices;
+  std::size_t axis = 0;
+  Shape shape;
+  template <class T>
+  Var<T> f(const Var<T>& g) const {
+    const Ref b = detail::contiguous(g.handle().block());
+    Ref out = detail::zeros_block<T>(shape);
+    const T* p = b->template data<T>();
+    T* q = out->template data<T>();
+    for_each_place(indices, shape, axis, [&](Size i, Size place) { q[place] += p[i]; });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& h, const Var<T>&) const {
+    return apply(Gather{indices, axis}, h);
+  }
+};
+template <class T>
+Var<T> Gather::adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
+  return apply(Scatter{indices, axis, x.shape()}, g);
+}
+
+void check_range(const char* op, const Indices& indices, Size n, const Shape& array, std::size_t axis) {
+  for (const std::int64_t i : indices.values()) {
+    if (i < 0 || i >= n) {
+      fail(op, "index " + std::to_string(i) + " is out of range for axis " + std::to_string(axis) +
+                   " of " + to_string(array) + " (0 to " + std::to_string(n - 1) + ")");
+    }
+  }
+}
+
+std::size_t check_places(const char* op, const Shape& array, const Indices& indices, Size axis) {
+  const std::size_t a = normalize_axis(op, axis, array.rank());
+  const Shape shape = indices.shape();
+  bool fits = shape.rank() == array.rank();
+  for (std::size_t i = 0; fits && i < shape.rank(); ++i) fits = i == a || shape[i] <= array[i];
+  if (!fits) {
+    fail(op, "the indices have shape " + to_string(shape) + ", the array " + to_string(array) +
+                 "; they need the same number of axes, none longer than the array's except axis " +
+                 std::to_string(a));
+  }
+  check_range(op, indices, array[a], array, a);
+  return a;
+}
+
+}  // namespace
+
+template <Real T>
+Var<T> full(const Shape& shape, T value) {
+  return Var<T>(Handle(detail::filled_block<T>(shape, value)));
+}
+template <Real T>
+Var<T> zeros(const Shape& shape) {
+  return full<T>(shape, 0);
+}
+template <Real T>
+Var<T> ones(const Shape& shape) {
+  return full<T>(shape, 1);
+}
+template <Real T>
+Var<T> arange(Size n) {
+  Ref b = detail::new_block<T>(Shape{n});
+  for (Size i = 0; i < n; ++i) b->template data<T>()[i] = static_cast<T>(i);
+  return Var<T>(Handle(std::move(b)));
+}
+template <Real T>
+Var<T> eye(Size n) {
+  Ref b = detail::zeros_block<T>(Shape{n, n});
+  for (Size i = 0; i < n; ++i) b->template data<T>()[i * n + i] = 1;
+  return Var<T>(Handle(std::move(b)));
+}
+template <Real T>
+Var<T> one_hot(const Indices& labels, Size n) {
+  Shape shape = labels.shape();
+  shape.push_back(n);
+  check_range("one_hot", labels, n, shape, shape.rank() - 1);
+  Ref b = detail::zeros_block<T>(shape);
+  for (Size i = 0; i < labels.size(); ++i) b->template data<T>()[i * n + labels(i)] = 1;
+  return Var<T>(Handle(std::move(b)));
+}
+template <Real T>
+Var<T> stop_gradient(const Var<T>& x) {
+  return Var<T>(Handle(Ref::share(x.handle().block())));
+}
+
+template <Real T>
+Var<T> take(const Var<T>& x, const Indices& rows) {
+  if (x.rank() == 0) fail("take", "the array has no axes");
+  check_range("take", rows, x.size(0), x.shape(), 0);
+  return apply(Take{rows}, x);
+}
+template <Real T>
+Var<T> gather(const Var<T>& x, const Indices& indices, Size axis) {
+  const std::size_t a = check_places("gather", x.shape(), indices, axis);
+  return apply(Gather{indices, a}, x);
+}
+template <Real T>
+Var<T> scatter_add(const Var<T>& x, const Indices& indices, const Var<T>& source, Size axis) {
+  const std::size_t a = check_places("scatter_add", x.shape(), indices, axis);
+  if (!(source.shape() == indices.shape())) {
+    fail("scatter_add", "the source has shape " + to_string(source.shape()) + ", the indices " +
+                            to_string(indices.shape()) + "; they must be equal");
+  }
+  return x + apply(Scatter{indices, a, x.shape()}, source);
+}
+template <Real T>
+Var<T> masked_fill(const Var<T>& x, const Var<T>& mask, T value) {
+  return where(mask, value, x);
+}
+
+namespace detail {
+template <class T>
+Var<T> scatter_rows(const Var<T>& g, const Indices& rows, Size n) {
+  return apply(ScatterRows{rows, n}, g);
+}
+template <class T>
+void add_rows(T* out, const T* g, const Indices& rows, Size width) {
+  for (Size i = 0; i < rows.size(); ++i) {
+    T* __restrict to = out + rows(i) * width;
+    const T* __restrict from = g + i * width;
+    for (Size k = 0; k < width; ++k) to[k] += from[k];
+  }
+}
+}  // namespace detail
+
+template Var<float> full(const Shape&, float);
+template Var<float> zeros(const Shape&);
+template Var<float> ones(const Shape&);
+template Var<float> arange(Size);
+template Var<float> eye(Size);
+template Var<float> one_hot(const Indices&, Size);
+template Var<float> stop_gradient(const Var<float>&);
+template Var<float> take(const Var<float>&, const Indices&);
+template Var<float> gather(const Var<float>&, const Indices&, Size);
+template Var<float> scatter_add(const Var<float>&, const Indices&, const Var<float>&, Size);
+template Var<float> masked_fill(const Var<float>&, const Var<float>&, float);
+template Var<float> detail::scatter_rows(const Var<float>&, const Indices&, Size);
+template void detail::add_rows(float*, const float*, const Indices&, Size);
+template Var<double> full(const Shape&, double);
+template Var<double> zeros(const Shape&);
+template Var<double> ones(const Shape&);
+template Var<double> arange(Size);
+template Var<double> eye(Size);
+template Var<double> one_hot(const Indices&, Size);
+template Var<double> stop_gradient(const Var<double>&);
+template Var<double> take(const Var<double>&, const Indices&);
+template Var<double> gather(const Var<double>&, const Indices&, Size);
+template Var<double> scatter_add(const Var<double>&, const Indices&, const Var<double>&, Size);
+template Var<double> masked_fill(const Var<double>&, const Var<double>&, double);
+template Var<double> detail::scatter_rows(const Var<double>&, const Indices&, Size);
+template void detail::add_rows(double*, const double*, const Indices&, Size);
+
+}  // namespace unroll

@@ -1,0 +1,241 @@
+#include "unroll/autograd/tape.hpp"
+
+#include <mutex>
+
+namespace unroll::detail {
+
+TapeState borrowed;
+
+void fail_dead_tape() {
+  throw std::invalid_argument(
+      "[tape] this Var was recorded on a tape that no longer exists. A Var lives as long as its "
+      "Tape or the transform (grad, value_and_grad, ...) that passed it to your function; return "
+      "what you need as a result or an auxiliary result instead of keeping it");
+}
+void fail_empty_var() {
+  throw std::invalid_argument(
+      "[var] an empty Var was used. A parameter that was never initialised, or a Var that was "
+      "declared but not assigned");
+}
+
+struct TapeCore::Chunk {
+  Chunk* next;
+};
+
+namespace {
+
+constexpr std::size_t first_chunk = 4000;
+constexpr std::size_t largest_chunk = (std::size_t{1} << 18) - 64;
+
+// Tapes are kept by the thread that used them; their states are read by handles that may outlive both, so a thread leaves
+// its store to the next one instead of freeing it.
+struct Store {
+  std::vector<TapeCore*> idle;
+};
+struct Stores {
+  std::mutex mutex;
+  std::vector<Store*> idle;
+};
+Stores& stores() {
+  static auto* s = new Stores;
+  return *s;
+}
+struct StoreLease {
+  Store* store = nullptr;
+  StoreLease() {
+    const std::lock_guard lock(stores().mutex);
+    if (stores().idle.empty()) {
+      store = new Store;
+    } else {
+      store = stores().idle.back();
+      stores().idle.pop_back();
+    }
+  }
+  ~StoreLease() {
+    const std::lock_guard lock(stores().mutex);
+    stores().idle.push_back(store);
+  }
+};
+Store& local_store() {
+  thread_local StoreLease lease;
+  return *lease.store;
+}
+
+std::atomic<std::uint64_t> births{0};
+
+}  // namespace
+
+TapeCore* TapeCore::open(bool is_public) {
+  Store& store = local_store();
+  TapeCore* t = nullptr;
+  if (store.idle.empty()) {
+    t = new TapeCore;
+  } else {
+    t = store.idle.back();
+    store.idle.pop_back();
+  }
+  t->pool_ = &local_pool();
+  t->born_ = births.fetch_add(1, std::memory_order_relaxed);
+  t->public_ = is_public;
+  t->merged_into = nullptr;
+  t->last_ = nullptr;
+  t->at_ = t->end_ = nullptr;
+  t->next_chunk_ = first_chunk;
+  return t;
+}
+
+void TapeCore::close() {
+  clear();
+  ++generation;
+  local_store().idle.push_back(this);
+}
+
+void TapeCore::add_chunk(std::size_t at_least) {
+  std::size_t bytes = next_chunk_;
+  while (bytes < at_least + sizeof(Chunk)) bytes *= 2;
+  next_chunk_ = std::min(2 * bytes, largest_chunk);
+  // A chunk is a block of the pool, so that it is reused, counted and poisoned like any other.
+  Block* b = take_block(*pool_, sizeof(Block) + bytes);
+  b->refs.store(1, std::memory_order_relaxed);
+  b->base = nullptr;
+  auto* c = reinterpret_cast<Chunk*>(b + 1);
+  c->next = chunks_;
+  chunks_ = c;
+  at_ = reinterpret_cast<char*>(c + 1);
+  end_ = reinterpret_cast<char*>(c) + bytes;
+}
+
+void TapeCore::clear() {
+  for (Node* n = last_; n; n = n->prev) {
+    if (n->value) release(n->value);
+    for (std::size_t i = 0; i < n->input_count; ++i) {
+      if (Block* b = n->inputs()[i].constant()) release(b);
+    }
+    if (n->table->destroy) n->table->destroy(*n);
+  }
+  while (chunks_) {
+    Chunk* next = chunks_->next;
+    release(reinterpret_cast<Block*>(chunks_) - 1);
+    chunks_ = next;
+  }
+  last_ = nullptr;
+}
+
+TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
+  auto* older = static_cast<TapeCore*>(a);
+  auto* younger = static_cast<TapeCore*>(b);
+  if (older->born_ > younger->born_) std::swap(older, younger);
+  if ((older->public_ && younger->public_) || older->pool_ != younger->pool_ ||
+      older->pool_ != &local_pool()) {
+    throw std::invalid_argument(
+        older->pool_ != younger->pool_ || older->pool_ != &local_pool()
+            ? "[tape] an operation mixes Vars of tapes that belong to different threads. Give each "
+              "thread its own tape and add their gradients"
+            : "[tape] an operation mixes Vars of two tapes of which neither encloses the other. "
+              "Make all leaves on one Tape");
+  }
+  // Nothing on the younger tape depends on the older one so far, so its nodes may follow all of the older one's.
+  if (Node* first = younger->last_) {
+    while (first->prev) first = first->prev;
+    first->prev = older->last_;
+    older->last_ = younger->last_;
+  }
+  if (younger->chunks_) {
+    Chunk* oldest = younger->chunks_;
+    while (oldest->next) oldest = oldest->next;
+    oldest->next = older->chunks_;
+    older->chunks_ = younger->chunks_;
+    older->at_ = younger->at_;
+    older->end_ = younger->end_;
+  }
+  younger->last_ = nullptr;
+  younger->chunks_ = nullptr;
+  younger->merged_into = older;
+  return older;
+}
+
+std::vector<Node*> stretch(Node* last, Node* floor) {
+  std::vector<Node*> nodes;
+  for (Node* n = last; n; n = n->prev) {
+    nodes.push_back(n);
+    if (n == floor) break;
+  }
+  std::reverse(nodes.begin(), nodes.end());
+  return nodes;
+}
+
+namespace {
+
+struct LeafOp {
+  std::uint32_t session;
+};
+template <class T>
+void sweep_leaf(Node& n, Sweep& sweep) {
+  if (!sweep.is_own_leaf(n) && sweep.wants(n, 0)) {
+    sweep.add(*n.inputs()[0].node(), sweep.take<T>(n));
+  }
+}
+template <class T>
+void push_leaf(Node& n, Push& push) {
+  if (push.values().is_own_leaf(n) || n.input_count == 0) return;
+  push.set(n, push.input_tangent<T>(n, 0));
+}
+template <class T>
+constexpr OpTable leaf_table{"leaf", sweep_leaf<T>, push_leaf<T>, nullptr, OpTable::Kind::leaf};
+
+}  // namespace
+
+Node* record_leaf(TapeCore& tape, const Handle& value, std::uint32_t session) {
+  Block* b = value.block();
+  retain(b);
+  const OpTable* table = b->dtype == Dtype::f32 ? &leaf_table<float> : &leaf_table<double>;
+  Node* n = tape.record(table, value.tracked() ? 1 : 0, sizeof(LeafOp), b);
+  if (value.tracked()) tape.set_input(n, 0, value);
+  *static_cast<LeafOp*>(n->op()) = {session};
+  return n;
+}
+
+bool is_leaf_of(const Node& n, std::uint32_t session) {
+  return n.table->kind == OpTable::Kind::leaf &&
+         static_cast<const LeafOp*>(const_cast<Node&>(n).op())->session == session;
+}
+
+void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std::uint32_t mark) {
+  for (Node* n : nodes) {
+    bool depends = is_leaf_of(*n, session);
+    for (std::size_t i = 0; !depends && i < n->input_count; ++i) {
+      const Node* in = n->inputs()[i].node();
+      depends = in && in->mark == mark;
+    }
+    if (depends) n->mark = mark;
+  }
+}
+
+void Sweep::free_value(Node& n) const {
+  if (!consume_ || !n.value) return;
+  release(n.value);
+  n.value = nullptr;
+}
+
+void Sweep::run(Node* last, Node* floor) {
+  Node* n = last;
+  try {
+    for (; n; n = n->prev) {
+      const auto kind = n->table->kind;
+      if (n->slot ? kind != OpTable::Kind::result : kind == OpTable::Kind::several) {
+        n->table->sweep(*n, *this);
+      }
+      // A result's value goes with the node that computed it.
+      if (kind != OpTable::Kind::leaf && kind != OpTable::Kind::result) free_value(*n);
+      if (n == floor) break;
+    }
+  } catch (...) {
+    for (Node* m = last; m; m = m->prev) {
+      if (m->slot) drop_slot(*m);
+      if (m == floor) break;
+    }
+    throw;
+  }
+}
+
+}  // namespace unroll::detail

@@ -1,0 +1,262 @@
+// The tape under the transforms: nodes in the order in which they were recorded, and the two ways to read them.
+//
+// Operations append nodes; a node's inputs are constants or earlier nodes, so the order is topological and a sweep is a
+// loop: right to left with cotangents (`Sweep`), left to right with tangents (`Push`). The tape knows no calculus: what a
+// node means is in its table of functions, which `op.hpp` makes from an op's declaration.
+//
+// Invariants: inputs precede outputs; nodes never move; a node's value never changes. A tape that an inner transform made
+// joins the enclosing one (`merge`) as soon as an operation meets arguments from both: then its nodes follow the other's.
+#pragma once
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "unroll/autograd/var.hpp"
+
+namespace unroll::detail {
+
+struct Node;
+class Sweep;
+class Push;
+class TapeCore;
+
+// What the tape may ask of an op: one static table for each op and element type.
+struct OpTable {
+  const char* name;
+  void (*sweep)(Node&, Sweep&);    // adds to the inputs' cotangents, given the output's
+  void (*push)(Node&, Push&);      // sets the output's tangent, given the inputs'
+  void (*destroy)(Node&) = nullptr;  // of the op object in the node, where it has something to destroy
+  enum class Kind : std::uint8_t {
+    plain,
+    several,  // its results are nodes of their own, which follow it and hold its cotangents
+    result,
+    leaf,
+  } kind = Kind::plain;
+};
+
+class Input {
+ public:
+  Input() = default;
+  explicit Input(Node* n) : bits_(reinterpret_cast<std::uintptr_t>(n)) {}
+  explicit Input(Block* b) : bits_(reinterpret_cast<std::uintptr_t>(b) | 1) {}
+  Node* node() const { return bits_ & 1 ? nullptr : reinterpret_cast<Node*>(bits_); }
+  Block* constant() const { return bits_ & 1 ? reinterpret_cast<Block*>(bits_ - 1) : nullptr; }
+
+ private:
+  std::uintptr_t bits_ = 0;
+};
+
+struct Node {
+  const OpTable* table;
+  Node* prev;
+  Block* value;            // owned; null once a consuming sweep has passed, and for a node of several results
+  std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
+  std::uint32_t input_count;
+  std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
+
+  Input* inputs() { return reinterpret_cast<Input*>(this + 1); }
+  const Input* inputs() const { return reinterpret_cast<const Input*>(this + 1); }
+  void* op() { return inputs() + input_count; }
+  Block* input_block(std::size_t i) const {
+    const Input in = inputs()[i];
+    return in.node() ? in.node()->value : in.constant();
+  }
+};
+static_assert(sizeof(Node) == 40);
+static_assert(alignof(Node) == 8);
+
+inline Block* node_value(const Node* node) { return node->value; }
+
+// Nodes in chunks of memory, newest last.
+class TapeCore : public TapeState {
+ public:
+  Node* last() const { return last_; }
+  Pool& pool() const { return *pool_; }
+  bool is_public() const { return public_; }
+  std::uint32_t next_number() { return ++number_; }  // for sessions and marks
+
+  Node* record(const OpTable* table, std::size_t inputs, std::size_t op_bytes, Block* value) {
+    const std::size_t bytes = sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
+    if (static_cast<std::size_t>(end_ - at_) < bytes) [[unlikely]]
+      add_chunk(bytes);
+    Node* n = reinterpret_cast<Node*>(at_);
+    at_ += bytes;
+    n->table = table;
+    n->prev = last_;
+    n->value = value;
+    n->slot = 0;
+    n->input_count = static_cast<std::uint32_t>(inputs);
+    n->mark = 0;
+    last_ = n;
+    return n;
+  }
+  void set_input(Node* n, std::size_t i, const Handle& h) {
+    if (Node* m = h.node()) {
+      n->inputs()[i] = Input(m);
+    } else {
+      retain(h.block());
+      n->inputs()[i] = Input(h.block());
+    }
+  }
+
+  // A tape is taken from the thread's store and given back; its state stays for the handles that outlive it.
+  static TapeCore* open(bool is_public);
+  void close();
+  // The tape that is to record an operation on both: the older of the two, which the younger joins.
+  static TapeState* merge(TapeState* a, TapeState* b);
+
+ private:
+  struct Chunk;
+  void add_chunk(std::size_t at_least);
+  void clear();
+
+  Node* last_ = nullptr;
+  char* at_ = nullptr;
+  char* end_ = nullptr;
+  Chunk* chunks_ = nullptr;
+  Pool* pool_ = nullptr;
+  std::uint64_t born_ = 0;
+  std::uint32_t number_ = 0;
+  bool public_ = false;
+  std::size_t next_chunk_ = 0;
+};
+
+// The tape that two handles share, or null when neither is tracked.
+inline TapeState* join(TapeState* a, TapeState* b) {
+  if (a == b || b == nullptr) return a;
+  if (a == nullptr) return b;
+  return TapeCore::merge(a, b);
+}
+
+// Appends a leaf: a node that a session (a transform, a public tape) differentiates with respect to. A tracked value stays
+// connected to it, so that an enclosing session sees through; this session's own readings stop here.
+Node* record_leaf(TapeCore& tape, const Handle& value, std::uint32_t session);
+bool is_leaf_of(const Node& n, std::uint32_t session);
+
+// ---- reading right to left -----------------------------------------------------------------------------------------
+
+// A product a·b (2-D, or a transposed view of one) that a rule returns instead of computing it: many of them that reach
+// one accumulator are settled as one product.
+template <class T>
+struct Product {
+  Var<T> a, b;  // [m, k] and [k, n]
+  operator Var<T>() const { return eval(); }
+  Var<T> eval() const;
+};
+
+// The cotangent of a slice along one axis: g placed into zeros of the shape of the whole.
+template <class T>
+struct Region {
+  Var<T> g;
+  Shape shape;            // of the whole
+  std::size_t axis = 0;
+  Size start = 0, step = 1;  // a negative step walks backwards
+  bool drop = false;      // g lacks the axis (an index, not a range)
+  operator Var<T>() const { return eval(); }
+  Var<T> eval() const;
+};
+
+// The cotangent of a row look-up: row i of g is added to row rows(i) of an array [n, ...].
+template <class T>
+struct RowSum {
+  Var<T> g;
+  Indices rows;
+  Size n = 0;
+  operator Var<T>() const { return eval(); }
+  Var<T> eval() const;
+};
+
+// One reading of a stretch of tape, from its last node back to `floor`.
+class Sweep {
+ public:
+  enum class Mode {
+    values,    // over constants: fast, nothing is recorded
+    recorded,  // over tracked Vars: the reading itself can be read again
+  };
+  // With `mark`, only nodes that carry it take part. A consuming sweep frees values as it passes.
+  Sweep(TapeCore& tape, Mode mode, std::uint32_t session, std::uint32_t mark = 0,
+        bool consume = false)
+      : tape_(tape), mode_(mode), session_(session), mark_(mark), consume_(consume) {}
+
+  bool recorded() const { return mode_ == Mode::recorded; }
+  bool is_own_leaf(const Node& n) const { return is_leaf_of(n, session_); }
+  bool wants(const Node& n) const { return mark_ == 0 || n.mark == mark_; }
+  bool wants(const Node& n, std::size_t i) const {
+    const Node* in = n.inputs()[i].node();
+    return in && wants(*in);
+  }
+  template <class T>
+  Var<T> input(Node& n, std::size_t i) const {
+    const Input in = n.inputs()[i];
+    if (in.node()) return of_node<T>(*in.node());
+    return Var<T>(Handle::borrow(in.constant()));
+  }
+  template <class T>
+  Var<T> of_node(Node& n) const {
+    return recorded() ? Var<T>(Handle(&n, &tape_)) : Var<T>(Handle::borrow(n.value));
+  }
+
+  // Contributions to the cotangent of a node; each has the shape of the node's value.
+  template <class T>
+  void add(Node& target, Var<T> g);
+  template <class T>
+  void add(Node& target, Product<T> p);
+  template <class T>
+  void add(Node& target, const Region<T>& r);
+  template <class T>
+  void add(Node& target, const RowSum<T>& r);
+  // A buffer of the target's shape that already holds what was added (values mode, dense), or null.
+  template <class T>
+  Block* accumulator(Node& target);
+  template <class T>
+  void add_block(Node& target, Ref g);
+
+  // The whole cotangent of a node, settled; the node forgets it. Empty when nothing reached it.
+  template <class T>
+  Var<T> take(Node& n);
+
+  // In a consuming sweep: lets go of a value that no earlier node needs.
+  void free_value(Node& n) const;
+  // Reads from `last` back to `floor`, both included; the cotangents of the session's leaves stay in their slots.
+  void run(Node* last, Node* floor);
+
+ private:
+  TapeCore& tape_;
+  Mode mode_;
+  std::uint32_t session_;
+  std::uint32_t mark_;
+  bool consume_;
+};
+
+// The nodes from `floor` to `last`, oldest first.
+std::vector<Node*> stretch(Node* last, Node* floor);
+// Marks those of them that depend on the session's leaves.
+void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std::uint32_t mark);
+
+void drop_slot(Node& n);  // forgets a cotangent or tangent
+
+// ---- reading left to right -----------------------------------------------------------------------------------------
+
+class Push {
+ public:
+  Push(TapeCore& tape, Sweep::Mode mode, std::uint32_t session) : sweep_(tape, mode, session) {}
+  const Sweep& values() const { return sweep_; }
+  template <class T>
+  void set(Node& n, Var<T> tangent);
+  // The tangent of a node, or an empty Var for zero.
+  template <class T>
+  Var<T> get(const Node& n) const;
+  template <class T>
+  Var<T> input_tangent(const Node& n, std::size_t i) const {
+    const Node* in = n.inputs()[i].node();
+    return in ? get<T>(*in) : Var<T>();
+  }
+  template <class T>
+  void drop(Node& n);
+
+ private:
+  Sweep sweep_;
+};
+
+}  // namespace unroll::detail
