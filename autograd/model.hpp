@@ -91,6 +91,9 @@ concept Tree = detail::tree_type<std::remove_cvref_t<X>>();
 
 namespace detail {
 
+template <bool Named, std::size_t I, class F, class... X>
+void walk_tuple_part(F& f, FieldKind kind, const std::string& name, X&... x);
+
 // Walks one tree, or several of one structure in step; f(kind, name, var, other_vars...). Names are built only if wanted.
 template <bool Named, class F, class X, class... Rest>
 void walk(F& f, FieldKind kind, const std::string& name, X& x, Rest&... rest) {
