@@ -15,28 +15,30 @@ constexpr Size gather_block = 256;
 
 template <class T>
 struct Source {
-  const T* data = nullptr;
-  const Block* block = nullptr;  // null: one number, `data`
+  const T* data;
+  const Block* block;  // null: one number, `data`
 };
+
+bool has_shape(const Block& b, const Shape& shape) {
+  return b.rank == shape.rank() && std::equal(shape.begin(), shape.end(), b.sizes());
+}
 
 // Runs a kernel over arrays that broadcast to `shape`. Outputs are contiguous in that shape (or null).
 template <class T>
 void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std::size_t in_count,
              T* const* out, std::size_t out_count, const void* op) {
-  std::array<const T*, max_operands> p{};
-  std::array<Size, max_operands> step{};
+  const T* p[max_operands];
+  Size step[max_operands];
   bool simple = true;  // every operand is a scalar, or contiguous and of full shape
   for (std::size_t i = 0; i < in_count; ++i) {
     p[i] = in[i].data;
     const Block* b = in[i].block;
-    if (!b || b->rank == 0) continue;
-    step[i] = 1;
-    simple = simple && b->contiguous && b->rank == shape.rank() &&
-             std::equal(shape.begin(), shape.end(), b->sizes());
+    step[i] = b && b->rank != 0;
+    if (step[i]) simple = simple && b->contiguous && has_shape(*b, shape);
   }
   if (simple) {
     const Size n = shape.size();
-    if (n > 0) kernel(out, p.data(), step.data(), n, op);
+    if (n > 0) kernel(out, p, step, n, op);
     return;
   }
   constexpr std::size_t all = max_operands + max_inputs;
@@ -91,15 +93,15 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
   });
 }
 
-// The block whose shape all others broadcast to, or null when no input alone has it.
-template <class T>
+// Are all blocks contiguous and of one shape, besides scalars? `full` is then one of that shape.
 bool one_shape(Block* const* blocks, std::size_t n, Block** full) {
   *full = blocks[0];
   for (std::size_t i = 1; i < n; ++i) {
     if ((*full)->rank == 0 && blocks[i]->rank > 0) *full = blocks[i];
   }
   for (std::size_t i = 0; i < n; ++i) {
-    if (blocks[i]->rank != 0 && !blocks[i]->same_shape(**full)) return false;
+    const Block& b = *blocks[i];
+    if (b.rank != 0 && (!b.contiguous || !b.same_shape(**full))) return false;
   }
   return true;
 }
@@ -110,40 +112,49 @@ template <class T>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
   TapeState* state = nullptr;
-  std::array<Block*, max_inputs> blocks;
-  std::array<Source<T>, max_inputs> operands;
+  Block* blocks[max_inputs];
   for (std::size_t i = 0; i < table.inputs; ++i) {
     const Handle& h = inputs[i]->handle();
-    if (table.differentiable && table.unit[i] != 0) state = join(state, h.tape());
     blocks[i] = h.block();
-    operands[i] = {blocks[i]->template data<T>(), blocks[i]};
-  }
-  Block* full = nullptr;
-  Shape shape;
-  if (one_shape<T>(blocks.data(), table.inputs, &full)) {
-    shape = full->shape();
-  } else {
-    shape = blocks[0]->shape();
-    for (std::size_t i = 1; i < table.inputs; ++i) {
-      shape = broadcast_shapes(table.name, shape, blocks[i]->shape());
-    }
+    if (table.differentiable && table.unit[i] != 0) state = join(state, h.tape());
   }
   auto* tape = static_cast<TapeCore*>(state);
   Pool& pool = tape ? tape->pool() : local_pool();
-  std::array<Ref, max_results> y;
-  std::array<T*, max_results> out;
-  for (std::size_t k = 0; k < table.results; ++k) {
-    y[k] = new_block<T>(pool, shape);
-    out[k] = y[k]->template data<T>();
+  Block* y[max_results];
+  T* out[max_results];
+  Block* full = nullptr;
+  if (one_shape(blocks, table.inputs, &full)) {  // all contiguous, besides scalars
+    const T* p[max_inputs];
+    Size step[max_inputs];
+    for (std::size_t i = 0; i < table.inputs; ++i) {
+      p[i] = blocks[i]->template data<T>();
+      step[i] = blocks[i]->rank != 0;
+    }
+    for (std::size_t k = 0; k < table.results; ++k) {
+      y[k] = new_block(pool, dtype_of<T>, sizeof(T), full->sizes(), full->rank);
+      out[k] = y[k]->template data<T>();
+    }
+    if (const Size n = full->size()) table.forward(out, p, step, n, op);
+  } else {
+    Source<T> sources[max_inputs];
+    Shape shape;
+    for (std::size_t i = 0; i < table.inputs; ++i) {
+      shape = i == 0 ? blocks[0]->shape() : broadcast_shapes(table.name, shape, blocks[i]->shape());
+      sources[i] = {blocks[i]->template data<T>(), blocks[i]};
+    }
+    for (std::size_t k = 0; k < table.results; ++k) {
+      y[k] = new_block<T>(pool, shape).give();
+      out[k] = y[k]->template data<T>();
+    }
+    run_map(table.forward, shape, sources, table.inputs, out, table.results, op);
   }
-  run_map(table.forward, shape, operands.data(), table.inputs, out.data(), table.results, op);
   if (!tape) {
-    for (std::size_t k = 0; k < table.results; ++k) results[k] = Var<T>(Handle(std::move(y[k])));
+    for (std::size_t k = 0; k < table.results; ++k) results[k] = Var<T>(Handle(Ref(y[k])));
     return;
   }
   const bool several = table.results > 1;
   const std::size_t pointers = several ? table.results * sizeof(Node*) : 0;
-  Node* n = tape->record(&table, table.inputs, pointers + op_bytes, several ? nullptr : y[0].give());
+  Node* n = tape->record(&table, table.inputs, pointers + op_bytes, several ? nullptr : y[0]);
   for (std::size_t i = 0; i < table.inputs; ++i) tape->set_input(n, i, inputs[i]->handle());
   if (op_bytes) std::memcpy(elementwise_op(*n, table.results), op, op_bytes);
   if (!several) {
@@ -151,7 +162,7 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
     return;
   }
   for (std::size_t k = 0; k < table.results; ++k) {
-    Node* r = tape->record(&result_table<T>, 1, 0, y[k].give());
+    Node* r = tape->record(&result_table<T>, 1, 0, y[k]);
     r->inputs()[0] = Input(n);
     static_cast<Node**>(n->op())[k] = r;
     results[k] = Var<T>(Handle(r, tape));
@@ -169,65 +180,67 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   const std::size_t N = table.inputs, K = table.results;
   // Cotangents of the results; one that nothing reached is zero.
   static constexpr T zero = 0;
-  std::array<Var<T>, max_results> g;
-  std::array<Source<T>, max_operands> operands;
-  const Node* first = K > 1 ? static_cast<Node**>(n.op())[0] : &n;
-  const Shape shape = first->value->shape();
+  Ref g[max_results];
+  Source<T> sources[max_operands];
+  const Shape shape = (K > 1 ? **static_cast<Node**>(n.op()) : n).value->shape();
   for (std::size_t k = 0; k < K; ++k) {
     Node& r = K > 1 ? *static_cast<Node**>(n.op())[k] : n;
-    g[k] = sweep.take<T>(r);
-    operands[N + k] = {&zero, nullptr};
-    if (!g[k].empty()) operands[N + k] = {g[k].handle().block()->template data<T>(), g[k].handle().block()};
-    operands[N + K + k] = {r.value->data<T>(), r.value};
+    g[k] = sweep.take_block<T>(r);
+    sources[N + k] = g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
+    sources[N + K + k] = {r.value->data<T>(), r.value};
   }
-  // Inputs whose cotangent is g itself.
-  std::array<bool, max_inputs> computed{};
-  bool any_computed = false;
+  std::size_t passed_on = 0, computed_count = 0;  // inputs whose cotangent is g itself; others
+  bool computed[max_inputs];
   for (std::size_t i = 0; i < N; ++i) {
-    computed[i] = sweep.wants(n, i) && table.unit[i] == 2;
-    any_computed = any_computed || computed[i];
+    const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
+    computed[i] = wanted && table.unit[i] == 2;
+    computed_count += computed[i];
+    passed_on += wanted && table.unit[i] == 1;
   }
-  if (any_computed) {
-    std::array<T*, max_inputs> out{};
-    std::array<Ref, max_inputs> fresh;
-    std::array<bool, max_inputs> same{};
-    bool g_free = K == 1 && !g[0].empty() && g[0].handle().block()->exclusive();
-    for (std::size_t i = 0; i < N; ++i) {
-      if (!sweep.wants(n, i) || table.unit[i] != 2) g_free = g_free && !sweep.wants(n, i);
-    }
+  if (computed_count > 0) {
+    T* out[max_inputs];
+    Block* fresh[max_inputs];
+    // The last cotangent that is computed may be written over g.
+    bool reuse = K == 1 && passed_on == 0 && g[0]->exclusive();
     for (std::size_t i = 0; i < N; ++i) {
       Block* x = n.input_block(i);
-      operands[i] = {&zero, nullptr};
-      operands[N + 2 * K + i] = {x->data<T>(), x};
+      sources[i] = {&zero, nullptr};
+      sources[N + 2 * K + i] = {x->data<T>(), x};
+      out[i] = nullptr;
+      fresh[i] = nullptr;
       if (!computed[i]) continue;
-      same[i] = x->rank == shape.rank() && std::equal(shape.begin(), shape.end(), x->sizes());
       Node& target = *n.inputs()[i].node();
-      bool twice = false;  // f(x, x): both add to one target, so neither may write into it yet
+      const bool same = has_shape(*x, shape);
+      bool twice = false;  // f(x, x): both add to one target, so only one may write into it directly
       for (std::size_t j = 0; j < i; ++j) twice = twice || (computed[j] && n.inputs()[j].node() == &target);
-      if (Block* sum = same[i] && !twice ? sweep.accumulator<T>(target) : nullptr) {
-        operands[i] = {sum->data<T>(), sum};
+      if (Block* sum = same && !twice ? sweep.accumulator<T>(target) : nullptr) {
+        sources[i] = {sum->data<T>(), sum};
         out[i] = sum->data<T>();
-      } else if (same[i] && g_free) {
-        g_free = false;
-        fresh[i] = Ref::share(g[0].handle().block());
-        out[i] = fresh[i]->template data<T>();
-      } else {
-        fresh[i] = new_block<T>(shape);
-        out[i] = fresh[i]->template data<T>();
+        continue;
       }
+      if (same && reuse) {
+        reuse = false;
+        fresh[i] = g[0].get();
+      } else {
+        fresh[i] = new_block<T>(shape).give();
+      }
+      out[i] = fresh[i]->template data<T>();
     }
-    run_map(table.backward, shape, operands.data(), 2 * N + 2 * K, out.data(), N,
-            elementwise_op(n, K));
+    run_map(table.backward, shape, sources, 2 * N + 2 * K, out, N, elementwise_op(n, K));
     for (std::size_t i = 0; i < N; ++i) {
       if (!fresh[i]) continue;
-      if (!same[i]) fresh[i] = sum_to<T>(*fresh[i], n.input_block(i)->shape());
-      sweep.add_block<T>(*n.inputs()[i].node(), std::move(fresh[i]));
+      Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);
+      const Block* x = n.input_block(i);
+      sweep.add_block<T>(*n.inputs()[i].node(),
+                         has_shape(*x, shape) ? std::move(d) : sum_to<T>(*d, x->shape()));
     }
   }
-  for (std::size_t i = 0; i < N; ++i) {
-    if (!sweep.wants(n, i) || table.unit[i] != 1) continue;
+  for (std::size_t i = 0; passed_on > 0 && i < N; ++i) {
+    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
+    const Block* x = n.input_block(i);
+    Ref d = --passed_on == 0 ? std::move(g[0]) : g[0];
     sweep.add_block<T>(*n.inputs()[i].node(),
-                       sum_to<T>(*g[0].handle().block(), n.input_block(i)->shape()));
+                       has_shape(*x, shape) ? std::move(d) : sum_to<T>(*d, x->shape()));
   }
 }
 

@@ -211,12 +211,6 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
   }
 }
 
-void Sweep::free_value(Node& n) const {
-  if (!consume_ || !n.value) return;
-  release(n.value);
-  n.value = nullptr;
-}
-
 void Sweep::run(Node* last, Node* floor) {
   Node* n = last;
   try {

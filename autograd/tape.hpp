@@ -217,7 +217,16 @@ class Sweep {
   Var<T> take(Node& n);
 
   // In a consuming sweep: lets go of a value that no earlier node needs.
-  void free_value(Node& n) const;
+  void free_value(Node& n) const {
+    if (consume_ && n.value) release(std::exchange(n.value, nullptr));
+  }
+  // The same as an owned block, for a values sweep.
+  template <class T>
+  Ref take_block(Node& n) {
+    if (n.slot & 1) return take<T>(n).handle().share();
+    return Ref(reinterpret_cast<Block*>(std::exchange(n.slot, 0)));
+  }
+
   // Reads from `last` back to `floor`, both included; the cotangents of the session's leaves stay in their slots.
   void run(Node* last, Node* floor);
 

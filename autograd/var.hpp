@@ -88,6 +88,7 @@ class Handle {
     return t;
   }
   Node* node() const { return tracked() ? static_cast<Node*>(pointer_) : nullptr; }
+  Ref share() const { return pointer_ ? Ref::share(block()) : Ref(); }
   Block* block() const {
     if (!pointer_) fail_empty_var();
     if (!tracked()) return static_cast<Block*>(pointer_);

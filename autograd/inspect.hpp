@@ -1,0 +1,140 @@
+// Looking at a tape: one line per node as text, or the unrolled network as a picture for Graphviz.
+//
+//   Tape<double> tape;
+//   auto net = lift(tape, model);                               // a model whose parameters are leaves
+//   std::vector<Var<double>> states = run(net, xs);             // a_1, a_2, ...
+//   print(tape);                                                // 3  matmul  [2, 4]  <- 0, const [4, 4]
+//   write(to_dot(tape, {.steps = states, .names = names_of(net)}));   // | dot -Tsvg
+//
+// `trace_dot` and `trace_text` do the same for a function that was not written with a tape in mind. Time steps are told
+// after the fact, by the Vars at which they end, so a program that does not ask for a picture pays nothing.
+// Invariant: looking changes nothing; a tape can be read and recorded on afterwards.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "unroll/autograd/model.hpp"
+#include "unroll/autograd/transforms.hpp"
+
+namespace unroll {
+
+// What Vars are called in texts and pictures.
+template <Real T>
+using Names = std::vector<std::pair<Var<T>, std::string>>;
+
+// The dotted names of a tree's parameters that are of element type T.
+template <Real T, Tree X>
+[[nodiscard]] Names<T> names_of(const X& tree, const std::string& prefix = {}) {
+  Names<T> names;
+  for_each_named(tree, [&](const std::string& name, const auto& p) {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(p)>, Var<T>>) {
+      names.emplace_back(p, prefix.empty() || name.empty() ? prefix + name : prefix + "." + name);
+    }
+  });
+  return names;
+}
+
+// A copy of a tree whose parameters are leaves of the tape.
+template <Real T, Tree X>
+[[nodiscard]] X lift(Tape<T>& tape, const X& tree) {
+  return tree_map([&](const auto& p) { return tape.session().leaf(p); }, tree);
+}
+
+// ---- text ------------------------------------------------------------------------------------------------------------
+
+// One line per node, oldest first: its number, the op, its shape, its inputs by number or as `const [shape]`.
+template <Real T>
+[[nodiscard]] std::string to_text(const Tape<T>& tape, const Names<T>& names = {});
+template <Real T>
+std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
+// To standard output.
+template <Real T>
+void print(const Tape<T>& tape);
+
+// ---- pictures --------------------------------------------------------------------------------------------------------
+
+enum class Constants { hide, show };
+
+template <Real T>
+struct DotOptions {
+  // Step t is what was recorded after steps[t - 2] up to and including steps[t - 1]: pass the states a_1, ..., a_T, or
+  // whatever each step computes last. What reads only inputs (a slice of xs) is drawn in the step that uses it.
+  std::vector<Var<T>> steps = {};
+  Names<T> names = {};
+  Constants constants = Constants::hide;
+  std::string title = {};
+};
+
+// The graph in Graphviz's language: steps as boxes labelled "t = 1", leaves outside of them. Throws std::invalid_argument
+// when a step was not recorded on this tape.
+template <Real T>
+[[nodiscard]] std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options = {});
+
+// ---- functions -------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+struct NodeNames {
+  std::vector<std::pair<const Node*, std::string>> names;
+};
+struct GraphOptions {
+  std::vector<const Node*> steps;
+  std::vector<std::pair<const Node*, std::string>> names;
+  bool constants = false;
+  std::string title;
+};
+std::string graph_text(const Node* last, const GraphOptions& options);
+std::string graph_dot(const Node* last, const GraphOptions& options);
+
+// The steps in what a traced function returned: tuple{loss, std::vector of states, ...}.
+template <class R>
+void collect_steps(const R& result, GraphOptions& options) {
+  if constexpr (is_tuple<R>) {
+    if constexpr (is_sequence<std::tuple_element_t<1, R>>) {
+      for (const auto& v : std::get<1>(result)) options.steps.push_back(v.handle().node());
+    }
+  }
+}
+
+template <class F, class... X>
+std::pair<std::shared_ptr<Session>, GraphOptions> trace(F&& f, const X&... x) {
+  const auto trees = std::tuple{as_tree(x)...};
+  auto s = std::make_shared<Session>(nullptr);
+  const auto lifted = std::apply([&](const auto&... t) { return std::tuple{lift(*s, t)...}; }, trees);
+  GraphOptions options;
+  collect_steps(std::apply(f, lifted), options);
+  std::size_t at = 0;
+  const auto name = [&](const auto& tree) {
+    ++at;
+    for_each_named(tree, [&](const std::string& part, const auto& p) {
+      const std::string argument = sizeof...(X) == 1 ? "x" : "x" + std::to_string(at);
+      options.names.emplace_back(p.handle().node(), part.empty() ? argument : part);
+    });
+  };
+  std::apply([&](const auto&... t) { (name(t), ...); }, lifted);
+  return {std::move(s), std::move(options)};
+}
+
+}  // namespace detail
+
+// Calls f(x...) on leaves and shows what it records. The x are what transforms take; parameters are named as in the model.
+// When f returns a tuple or pair whose second part is a std::vector of Vars, these are the ends of the time steps:
+//
+//   trace_dot([&](const Net& net) { auto a = states(net, xs); return std::pair{loss(net, a), a}; }, net);
+template <class F, class... X>
+  requires(sizeof...(X) > 0)
+[[nodiscard]] std::string trace_dot(F&& f, const X&... x) {
+  const auto [session, options] = detail::trace(std::forward<F>(f), x...);
+  return detail::graph_dot(session->core().last(), options);
+}
+template <class F, class... X>
+  requires(sizeof...(X) > 0)
+[[nodiscard]] std::string trace_text(F&& f, const X&... x) {
+  const auto [session, options] = detail::trace(std::forward<F>(f), x...);
+  return detail::graph_text(session->core().last(), options);
+}
+
+}  // namespace unroll
