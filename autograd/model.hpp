@@ -104,13 +104,11 @@ void walk(F& f, FieldKind kind, const std::string& name, X& x, Rest&... rest) {
   if constexpr (is_var<Plain>) {
     f(kind, name, x, rest...);
   } else if constexpr (Model<Plain>) {
-    std::apply(
-        [&](const auto&... part) {
-          (walk<Named>(f, kind == FieldKind::constant ? kind : part.kind, child(part.name),
-                       x.*part.member, rest.*part.member...),
-           ...);
-        },
-        Plain::fields());
+    const auto visit = [&](const auto& part) {
+      walk<Named>(f, kind == FieldKind::constant ? kind : part.kind, child(part.name),
+                  x.*part.member, rest.*part.member...);
+    };
+    std::apply([&](const auto&... part) { (visit(part), ...); }, Plain::fields());
   } else if constexpr (is_sequence<Plain>) {
     if (((rest.size() != x.size()) || ...)) {
       fail("tree", "two trees differ in structure: at \"" + name + "\" they hold " +
