@@ -77,9 +77,6 @@ template <Real T>
 
 namespace detail {
 
-struct NodeNames {
-  std::vector<std::pair<const Node*, std::string>> names;
-};
 struct GraphOptions {
   std::vector<const Node*> steps;
   std::vector<std::pair<const Node*, std::string>> names;
@@ -93,8 +90,13 @@ std::string graph_dot(const Node* last, const GraphOptions& options);
 template <class R>
 void collect_steps(const R& result, GraphOptions& options) {
   if constexpr (is_tuple<R>) {
-    if constexpr (is_sequence<std::tuple_element_t<1, R>>) {
-      for (const auto& v : std::get<1>(result)) options.steps.push_back(v.handle().node());
+    if constexpr (std::tuple_size_v<R> > 1) {
+      using Second = std::tuple_element_t<1, R>;
+      if constexpr (is_sequence<Second>) {
+        if constexpr (is_var<typename Second::value_type>) {
+          for (const auto& v : std::get<1>(result)) options.steps.push_back(v.handle().node());
+        }
+      }
     }
   }
 }
