@@ -207,9 +207,19 @@ Pool& local_pool() {
 
 Block* take_block(Pool& pool, std::size_t bytes) { return pool.take(bytes); }
 
+namespace {
+void drop_packed_forms(Block& b) {
+  for (std::size_t i = 0; i < Block::packed_slots; ++i) {
+    const std::uintptr_t form = b.packed_forms()[i].load(std::memory_order_acquire);
+    if (form > 1) release(reinterpret_cast<Block*>(form));
+  }
+}
+}  // namespace
+
 void free_block(Block* b) {
   while (b) {
     Block* base = b->base;
+    if (b->packable) drop_packed_forms(*b);
     if (b->pool == current) {
       b->pool->give(b);
     } else {
@@ -231,6 +241,7 @@ Ref view_header(Block* parent, Size offset, std::size_t rank, std::size_t number
   b->refs.store(1, std::memory_order_relaxed);
   b->dtype = parent->dtype;
   b->rank = static_cast<std::uint8_t>(rank);
+  b->packable = false;
   b->base = owner;
   retain(owner);
   const Size width = parent->dtype == Dtype::f32 ? 4 : 8;
@@ -267,6 +278,7 @@ Ref new_contiguous_view(Block* parent, Size offset, const Shape& shape) {
 Ref relabel(Ref b, const Shape& shape) {
   if (!b->exclusive() || shape.rank() > b->rank) return new_contiguous_view(b.get(), 0, shape);
   b->rank = static_cast<std::uint8_t>(shape.rank());
+  b->packable = false;
   std::copy(shape.begin(), shape.end(), b->sizes());
   return b;
 }

@@ -45,7 +45,8 @@ struct Block {
   std::atomic<std::int32_t> refs;
   Dtype dtype;
   std::uint8_t rank;
-  bool contiguous;          // row-major without gaps; if not, strides follow the sizes
+  bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
+  bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
   std::uint8_t size_class;  // of this block's own memory, in its pool
   Pool* pool;
   Block* base;  // a view's owner of the elements; null when they follow in this block
@@ -87,9 +88,24 @@ struct Block {
       step *= sizes()[i];
     }
   }
+  // Forms of a matrix that products with it read: made when it is used a second time, dropped with the block. Slot
+  // 2 * transposed + (one row on the left). 0: never used; 1: used once; else a block.
+  static constexpr std::size_t packed_slots = 4;
+  std::atomic<std::uintptr_t>* packed_forms() {
+    return reinterpret_cast<std::atomic<std::uintptr_t>*>(sizes() + 2);
+  }
+  bool has_packed_form() const {
+    if (!packable) return false;
+    auto* forms = const_cast<Block*>(this)->packed_forms();
+    for (std::size_t i = 0; i < packed_slots; ++i) {
+      if (forms[i].load(std::memory_order_relaxed) > 1) return true;
+    }
+    return false;
+  }
   // May the holder of one reference write to it?
   bool exclusive() const {
-    return refs.load(std::memory_order_acquire) == 1 && base == nullptr && contiguous;
+    return refs.load(std::memory_order_acquire) == 1 && base == nullptr && contiguous &&
+           !has_packed_form();
   }
 };
 static_assert(sizeof(Block) == 32);
@@ -136,12 +152,17 @@ class Ref {
   Block* block_ = nullptr;
 };
 
+// Matrices with fewer elements are not worth packing.
+constexpr Size smallest_packed = 64;
+
 inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
                         std::size_t rank) {
   Size n = 1;
   for (std::size_t i = 0; i < rank; ++i) n *= sizes[i];
   const std::size_t bytes = static_cast<std::size_t>(n) * element;
   std::size_t header = sizeof(Block) + rank * sizeof(Size);
+  const bool packable = rank == 2 && n >= smallest_packed;
+  if (packable) header += Block::packed_slots * sizeof(std::uintptr_t);
   // Large arrays start on a cache line; small ones follow their header, to stay in one or two lines.
   header = bytes >= 64 ? (header + 63) & ~std::size_t{63} : (header + 15) & ~std::size_t{15};
   Block* b = take_block(pool, header + bytes);
@@ -149,8 +170,10 @@ inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size
   b->dtype = dtype;
   b->rank = static_cast<std::uint8_t>(rank);
   b->contiguous = true;
+  b->packable = packable;
   b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;
+  if (packable) std::memset(static_cast<void*>(b->sizes() + 2), 0, Block::packed_slots * sizeof(std::uintptr_t));
   for (std::size_t i = 0; i < rank; ++i) b->sizes()[i] = sizes[i];
   return b;
 }

@@ -98,6 +98,7 @@ void TapeCore::add_chunk(std::size_t at_least) {
   Block* b = take_block(*pool_, sizeof(Block) + bytes);
   b->refs.store(1, std::memory_order_relaxed);
   b->base = nullptr;
+  b->packable = false;
   auto* c = reinterpret_cast<Chunk*>(b + 1);
   c->next = chunks_;
   chunks_ = c;

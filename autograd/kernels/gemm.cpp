@@ -6,6 +6,7 @@
 
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/lane.hpp"
+#include "unroll/autograd/kernels/packed_gemm.hpp"
 
 namespace unroll::detail {
 namespace {
@@ -169,8 +170,18 @@ struct BlasOperand {
   }
 };
 
-// Below this many multiplications the loops here beat a call of BLAS.
-constexpr Size small_product = 32 * 32 * 32;
+// Below this many multiplications the loops here beat packing, and a call of BLAS.
+constexpr Size small_product = 16 * 16 * 16;
+// With registers of 32 bytes and more the tiles here beat OpenBLAS 0.3.21 on the skinny products of recurrent networks.
+constexpr bool own_tiles = sizeof(Lane<float>) >= 32;
+
+// Room that is kept for the next product of this thread.
+template <class T>
+T* scratch(Size n) {
+  thread_local Ref room;
+  if (!room || room->size() < n) room = new_block<T>(Shape{n});
+  return room->template data<T>();
+}
 
 }  // namespace
 
@@ -207,11 +218,56 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
     }
     return;
   }
+  if (own_tiles) {
+    multiply_blocked(m, n, k, a, b, c, c_row, accumulate, scratch<T>(blocked_room<T>(n)));
+    return;
+  }
   const BlasOperand<T> left(a, m, k), right(b, k, n);
   blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c,
        c_row, accumulate);
 }
 
+template <class T>
+void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row) {
+  const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
+  const bool one_row = m == 1 && a.column == 1;
+  if (!w.packable || k == 0 || n == 0 || m == 0 || (!one_row && (!own_tiles || a.column != 1))) {
+    const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
+    gemm(m, n, k, a, transposed ? right.transposed() : right, c, c_row, false);
+    return;
+  }
+  ++calls;
+  const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
+  const Matrix<T> b = transposed ? right.transposed() : right;
+  const int lanes = one_row ? row_lanes<T>(n) : Tile<T>::lanes;
+  const Size room = panels_size<T>(k, n, lanes);
+  std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + one_row];
+  std::uintptr_t state = form.load(std::memory_order_acquire);
+  if (state == 1) {  // used before: keep the packed form from now on
+    Ref packed = new_block<T>(Shape{room});
+    pack(packed->template data<T>(), b, k, n, lanes);
+    const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
+    if (form.compare_exchange_strong(state, made, std::memory_order_acq_rel)) {
+      packed.give();
+      state = made;
+    }
+  }
+  Panels<T> panels{nullptr, k, n, lanes};
+  if (state > 1) {
+    panels.data = reinterpret_cast<Block*>(state)->data<T>();
+  } else {
+    panels = pack(scratch<T>(room), b, k, n, lanes);
+    form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
+  }
+  if (one_row) {
+    multiply_row(a.data, panels, c, false);
+  } else {
+    multiply(m, a, panels, c, c_row, false);
+  }
+}
+
+template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size);
+template void gemm_by_matrix(Size, Matrix<double>, Block&, bool, double*, Size);
 template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<double>, Matrix<double>, double*, Size, bool);
 

@@ -40,7 +40,11 @@ struct MatMul {
     if (x->rank == 2) shape.push_back(m);
     if (y->rank == 2) shape.push_back(n);
     Ref out = detail::new_block<T>(shape);
-    detail::gemm(m, n, k, matrix<T>(x), matrix<T>(y, true), out->template data<T>(), n, false);
+    if (y->rank == 2 && y->contiguous) {
+      detail::gemm_by_matrix(m, matrix<T>(x), const_cast<Block&>(*y), false, out->template data<T>(), n);
+    } else {
+      detail::gemm(m, n, k, matrix<T>(x), matrix<T>(y, true), out->template data<T>(), n, false);
+    }
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
@@ -51,6 +55,8 @@ struct MatMul {
   template <class T>
   auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
     const Size m = rows(a), k = a.size(-1), n = columns(b);
+    // The cotangent of a vector is a row on either side, so that products from both can be settled together.
+    if (b.rank() == 1) return product(as_matrix(g, 1, m), as_matrix(a, m, k));
     return product(transpose(as_matrix(a, m, k)), as_matrix(g, m, n));
   }
   template <class T>
@@ -75,9 +81,14 @@ struct Linear {
     const Size rows = in == 0 ? 0 : b->size() / in;
     shape[shape.rank() - 1] = out;
     Ref y = detail::new_block<T>(shape);
-    detail::gemm(in == 0 ? shape.size() / std::max<Size>(out, 1) : rows, out, in,
-                 Matrix<T>{b->template data<T>(), in, 1}, matrix<T>(w).transposed(),
-                 y->template data<T>(), out, false);
+    const Matrix<T> left{b->template data<T>(), in, 1};
+    if (in == 0) {
+      std::fill_n(y->template data<T>(), shape.size(), T(0));
+    } else if (w->contiguous) {
+      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, y->template data<T>(), out);
+    } else {
+      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), y->template data<T>(), out, false);
+    }
     return Var<T>(Handle(std::move(y)));
   }
   template <class T>
@@ -86,7 +97,9 @@ struct Linear {
   }
   template <class T>
   auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& x, const Var<T>& W) const {
-    const Size out = W.size(0), in = W.size(1), rows = out == 0 ? 0 : g.size() / out;
+    const Size out = W.size(0), in = W.size(1);
+    Size rows = 1;
+    for (std::size_t i = 0; i + 1 < x.rank(); ++i) rows *= x.shape()[i];
     return product(transpose(as_matrix(g, rows, out)), as_matrix(x, rows, in));
   }
 };

@@ -1,0 +1,296 @@
+// A matrix product by register tiles over packed panels.
+//
+//   std::vector<T> room(panels_size<T>(k, n, lanes));
+//   const Panels<T> B = pack(room.data(), {data, row, column}, k, n, lanes);    // B[p, j] = data[p * row + j * column]
+//   multiply(m, {a, k, 1}, B, c, n, /*accumulate=*/true);
+//
+// B lies in panels of a few lanes, each panel contiguous over k, so the inner loop reads memory in order. The order in which
+// an element of the product is summed depends on k and the panels' width alone, hence so do its bits.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
+
+namespace unroll::detail {
+
+template <class T>
+struct Tile {
+  static constexpr Size width = Lane<T>::width;
+  static constexpr bool wide = width * sizeof(T) == 64;  // 32 registers
+  static constexpr int rows = wide ? 8 : 6;
+  static constexpr int lanes = 2;
+};
+constexpr Size depth = 256;       // of k, per block
+constexpr Size block_rows = 256;  // of A, packed at once
+
+namespace tiles {
+// out[i, j] = in[j, i] for a square of width x width: each stage interleaves the halves, and log2(width) of them transpose.
+template <class T>
+void transpose_square(const T* in, Size in_row, T* out, Size out_row) {
+  constexpr int w = static_cast<int>(Lane<T>::width);
+  typedef T Vector __attribute__((vector_size(w * sizeof(T))));
+  const auto interleave = []<int... I>(const Vector& a, const Vector& b, std::integer_sequence<int, I...>,
+                                       auto first) {
+    constexpr int start = decltype(first)::value;
+    return __builtin_shufflevector(a, b, ((I % 2) * w + start + I / 2)...);
+  };
+  constexpr auto all = std::make_integer_sequence<int, w>();
+  Vector v[w], next[w];
+  for (int i = 0; i < w; ++i) std::memcpy(&v[i], in + i * in_row, sizeof(Vector));
+  for (int stage = 1; stage < w; stage *= 2) {
+    for (int i = 0; i < w / 2; ++i) {
+      next[2 * i] = interleave(v[i], v[i + w / 2], all, std::integral_constant<int, 0>());
+      next[2 * i + 1] = interleave(v[i], v[i + w / 2], all, std::integral_constant<int, w / 2>());
+    }
+    for (int i = 0; i < w; ++i) v[i] = next[i];
+  }
+  for (int i = 0; i < w; ++i) std::memcpy(out + i * out_row, &v[i], sizeof(Vector));
+}
+}  // namespace tiles
+
+// k x n, in panels of `lanes` SIMD lanes; the last panel is filled up with zeros.
+template <class T>
+struct Panels {
+  const T* data;
+  Size k, n;
+  int lanes;
+  Size width() const { return lanes * static_cast<Size>(Lane<T>::width); }
+  Size count() const { return (n + width() - 1) / width(); }
+  const T* panel(Size j) const { return data + j * width() * k; }
+};
+// The elements that packing takes.
+template <class T>
+Size panels_size(Size k, Size n, int lanes) {
+  return Panels<T>{nullptr, k, n, lanes}.count() * lanes * static_cast<Size>(Lane<T>::width) * k;
+}
+
+namespace tiles {
+// In squares of a register's width, transposed by interleaving where rows of B's transpose are contiguous.
+template <class T>
+void pack_columns(const T* in, Size k, Size row, Size column, Size columns, Size width, T* out) {
+  constexpr Size w = Lane<T>::width;
+  for (Size j = 0; j < columns; j += w) {
+    for (Size p = 0; p < k; p += w) {
+      if (row == 1 && j + w <= columns && p + w <= k) {
+        transpose_square(in + p + j * column, column, out + p * width + j, width);
+        continue;
+      }
+      const Size je = std::min(j + w, columns), pe = std::min(p + w, k);
+      for (Size q = p; q < pe; ++q) {
+        for (Size i = j; i < je; ++i) out[q * width + i] = in[q * row + i * column];
+      }
+    }
+  }
+}
+}  // namespace tiles
+
+template <class T>
+Panels<T> pack(T* room, const Matrix<T>& b, Size k, Size n, int lanes) {
+  const Panels<T> panels{room, k, n, lanes};
+  const Size width = panels.width();
+  for (Size j = 0; j < panels.count(); ++j) {
+    T* out = room + j * width * k;
+    const Size columns = std::min(width, n - j * width);
+    const T* in = b.data + j * width * b.column;
+    if (columns < width) std::fill_n(out, width * k, T(0));
+    if (b.column != 1) {
+      tiles::pack_columns(in, k, b.row, b.column, columns, width, out);
+      continue;
+    }
+    for (Size p = 0; p < k; ++p) std::copy_n(in + p * b.row, columns, out + p * width);
+  }
+  return panels;
+}
+
+namespace tiles {
+
+template <class T>
+Lane<T> load_part(const T* p, Size n) {
+  T tmp[Lane<T>::width] = {};
+  std::copy_n(p, n, tmp);
+  return Lane<T>::load(tmp);
+}
+template <class T>
+void store_part(const Lane<T>& x, T* p, Size n) {
+  T tmp[Lane<T>::width];
+  x.store(tmp);
+  std::copy_n(tmp, n, p);
+}
+
+// Rows x Lanes lanes of C. `columns` of them exist. A[i, p] = a[i * row + p * column].
+template <class T, int Rows, int Lanes>
+void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_row, Size columns,
+          bool accumulate) {
+  constexpr Size w = Lane<T>::width;
+  typename Lane<T>::Batch sum[Rows][Lanes];
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Lanes; ++j) sum[i][j] = typename Lane<T>::Batch(T(0));
+  }
+  for (Size p = 0; p < k; ++p) {
+    typename Lane<T>::Batch v[Lanes];
+    for (int j = 0; j < Lanes; ++j) v[j] = Lane<T>::Batch::load_unaligned(b + j * w);
+    b += Lanes * w;
+    for (int i = 0; i < Rows; ++i) {
+      const typename Lane<T>::Batch s(a[i * row + p * column]);
+      for (int j = 0; j < Lanes; ++j) sum[i][j] = xsimd::fma(s, v[j], sum[i][j]);
+    }
+  }
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Lanes; ++j) {
+      T* out = c + i * c_row + j * w;
+      const Size n = std::min<Size>(w, columns - j * w);
+      const Lane<T> s(sum[i][j]);
+      if (n == w) {
+        (accumulate ? Lane<T>::load(out) + s : s).store(out);
+      } else if (n > 0) {
+        store_part(accumulate ? load_part(out, n) + s : s, out, n);
+      }
+    }
+  }
+}
+
+// One row: `Chains` partial sums over k hide the latency where there are few lanes.
+template <class T, int Lanes, int Chains>
+void row_tile(Size k, const T* a, const T* b, T* c, Size columns, bool accumulate) {
+  constexpr Size w = Lane<T>::width;
+  typename Lane<T>::Batch sum[Chains][Lanes];
+  for (int q = 0; q < Chains; ++q) {
+    for (int j = 0; j < Lanes; ++j) sum[q][j] = typename Lane<T>::Batch(T(0));
+  }
+  Size p = 0;
+  for (; p + Chains <= k; p += Chains) {
+    for (int q = 0; q < Chains; ++q) {
+      const typename Lane<T>::Batch s(a[p + q]);
+      for (int j = 0; j < Lanes; ++j) {
+        sum[q][j] = xsimd::fma(s, Lane<T>::Batch::load_unaligned(b + j * w), sum[q][j]);
+      }
+      b += Lanes * w;
+    }
+  }
+  for (; p < k; ++p) {
+    const typename Lane<T>::Batch s(a[p]);
+    for (int j = 0; j < Lanes; ++j) {
+      sum[0][j] = xsimd::fma(s, Lane<T>::Batch::load_unaligned(b + j * w), sum[0][j]);
+    }
+    b += Lanes * w;
+  }
+  for (int j = 0; j < Lanes; ++j) {
+    for (int half = Chains / 2; half > 0; half /= 2) {
+      for (int q = 0; q < half; ++q) sum[q][j] = sum[q][j] + sum[q + half][j];
+    }
+    T* out = c + j * w;
+    const Size n = std::min<Size>(w, columns - j * w);
+    const Lane<T> s(sum[0][j]);
+    if (n == w) {
+      (accumulate ? Lane<T>::load(out) + s : s).store(out);
+    } else if (n > 0) {
+      store_part(accumulate ? load_part(out, n) + s : s, out, n);
+    }
+  }
+}
+
+template <class T, int Rows>
+void some_rows(Size rows, Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_row,
+               Size columns, bool accumulate) {
+  if (rows == Rows) {
+    tile<T, Rows, Tile<T>::lanes>(k, a, row, column, b, c, c_row, columns, accumulate);
+  } else if constexpr (Rows > 1) {
+    some_rows<T, Rows - 1>(rows, k, a, row, column, b, c, c_row, columns, accumulate);
+  }
+}
+
+}  // namespace tiles
+
+// c [n] (+)= a [k] · B, one row.
+template <class T>
+void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
+  for (Size j = 0; j < b.count(); ++j) {
+    const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
+    switch (b.lanes) {
+      case 8: tiles::row_tile<T, 8, 1>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
+      case 4: tiles::row_tile<T, 4, 2>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
+      case 2: tiles::row_tile<T, 2, 4>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
+      default: tiles::row_tile<T, 1, 8>(b.k, a, b.panel(j), c + first, columns, accumulate);
+    }
+  }
+}
+// The widest panel that a row of n elements fills.
+template <class T>
+int row_lanes(Size n) {
+  const Size lanes = (n + static_cast<Size>(Lane<T>::width) - 1) / static_cast<Size>(Lane<T>::width);
+  return lanes >= 8 ? 8 : lanes >= 4 ? 4 : lanes >= 2 ? 2 : 1;
+}
+
+// C [m, n] (+)= A·B for panels of Tile<T>::lanes, all of k at once.
+template <class T>
+void multiply(Size m, const Matrix<T>& a, const Panels<T>& b, T* c, Size c_row, bool accumulate) {
+  constexpr int rows = Tile<T>::rows;
+  for (Size j = 0; j < b.count(); ++j) {
+    const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
+    for (Size i = 0; i < m; i += rows) {
+      tiles::some_rows<T, rows>(std::min<Size>(rows, m - i), b.k, a.data + i * a.row, a.row,
+                                a.column, b.panel(j), c + i * c_row + first, c_row, columns,
+                                accumulate);
+    }
+  }
+}
+
+// Rows of A in groups of Tile<T>::rows, each group contiguous over k.
+template <class T>
+void pack_rows(T* room, const Matrix<T>& a, Size m, Size k) {
+  constexpr int rows = Tile<T>::rows;
+  for (Size i = 0; i < m; i += rows) {
+    const Size count = std::min<Size>(rows, m - i);
+    T* out = room + i * k;
+    if (count == rows && a.row == 1) {
+      for (Size p = 0; p < k; ++p) std::copy_n(a.data + i + p * a.column, rows, out + p * rows);
+      continue;
+    }
+    for (Size p = 0; p < k; ++p) {
+      for (Size r = 0; r < count; ++r) out[p * rows + r] = a.data[(i + r) * a.row + p * a.column];
+    }
+  }
+}
+
+// C [m, n] (+)= A·B of any size and steps, in blocks of k and m that stay in the caches; `room` holds
+// blocked_room<T>(n) elements.
+template <class T>
+Size blocked_room(Size n) {
+  return panels_size<T>(depth, n, Tile<T>::lanes) + depth * (block_rows + Tile<T>::rows);
+}
+template <class T>
+void multiply_blocked(Size m, Size n, Size k, const Matrix<T>& a, const Matrix<T>& b, T* c,
+                      Size c_row, bool accumulate, T* room) {
+  constexpr int rows = Tile<T>::rows;
+  T* a_room = room + panels_size<T>(depth, n, Tile<T>::lanes);
+  for (Size p = 0; p < k; p += depth) {
+    const Size kc = std::min(depth, k - p);
+    const Panels<T> panels =
+        pack(room, Matrix<T>{b.data + p * b.row, b.row, b.column}, kc, n, Tile<T>::lanes);
+    const bool add = accumulate || p > 0;
+    for (Size i = 0; i < m; i += block_rows) {
+      const Size mc = std::min(block_rows, m - i);
+      const Matrix<T> part{a.data + i * a.row + p * a.column, a.row, a.column};
+      T* out = c + i * c_row;
+      if (a.column == 1) {
+        multiply(mc, part, panels, out, c_row, add);
+        continue;
+      }
+      pack_rows(a_room, part, mc, kc);
+      for (Size j = 0; j < panels.count(); ++j) {
+        const Size first = j * panels.width(), columns = std::min(panels.width(), n - first);
+        for (Size r = 0; r < mc; r += rows) {
+          tiles::some_rows<T, rows>(std::min<Size>(rows, mc - r), kc, a_room + r * kc, 1, rows,
+                                    panels.panel(j), out + r * c_row + first, c_row, columns, add);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace unroll::detail
