@@ -1,0 +1,216 @@
+// What the hand-written training steps share: the problem, its weights, the read-out and the update.
+//
+//   HandLstm<float> hand(problem, weights);
+//   double loss = hand.step(0.01);                     // forward, backward to all weights, SGD
+//
+// These steps are the limit that speed is measured against: no tape, no allocation in a step, one product over all T·B rows
+// for the input projection, the logits and each weight gradient, the recurrent weights packed once per step of training.
+// Elementwise code runs over the library's own lanes, so the mathematics is the same.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <random>
+
+#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/ops/elementwise.hpp"
+#include "unroll/bench/packed_gemm.hpp"
+
+namespace unroll::bench {
+
+constexpr Size classes = 64;
+
+struct Case {
+  Size H = 16, B = 1, T = 50;
+};
+
+// U [gates·H, H], W [gates·H, H], b [gates·H]; bn [H] is the GRU's inner bias, empty elsewhere; V [classes, H], c [classes].
+template <class T>
+struct Weights {
+  std::vector<T> U, W, b, bn, V, c;
+  template <class F>
+  void each(F&& f) {
+    f(U), f(W), f(b), f(bn), f(V), f(c);
+  }
+};
+
+template <class T>
+struct Problem {
+  Case size;
+  std::vector<T> xs;                 // [T, B, H]
+  std::vector<std::int64_t> labels;  // [T, B]
+};
+
+// The same numbers for both element types.
+class Numbers {
+ public:
+  explicit Numbers(std::uint64_t seed) : generator_(seed) {}
+  double operator()(double bound) {
+    return bound * (static_cast<double>(generator_() >> 11) * 0x1p-52 - 1);
+  }
+  Size below(Size n) { return static_cast<Size>(generator_() % static_cast<std::uint64_t>(n)); }
+
+ private:
+  std::mt19937_64 generator_;
+};
+
+template <class T>
+Problem<T> make_problem(const Case& size) {
+  Numbers numbers(1);
+  Problem<T> p{size, {}, {}};
+  for (Size i = 0; i < size.T * size.B * size.H; ++i) p.xs.push_back(static_cast<T>(numbers(1)));
+  for (Size i = 0; i < size.T * size.B; ++i) p.labels.push_back(numbers.below(classes));
+  return p;
+}
+
+template <class T>
+Weights<T> make_weights(Size H, Size gates, bool inner_bias) {
+  Numbers numbers(2);
+  const double bound = 1 / std::sqrt(static_cast<double>(H));
+  const auto some = [&](Size n) {
+    std::vector<T> v;
+    for (Size i = 0; i < n; ++i) v.push_back(static_cast<T>(numbers(bound)));
+    return v;
+  };
+  return {some(gates * H * H), some(gates * H * H),  some(gates * H), some(inner_bias ? H : 0),
+          some(classes * H),   some(classes)};
+}
+
+// f(width of the stretch, load, store) over [0, n) in lanes; the last may be partial.
+template <class T, class F>
+void for_lanes(Size n, F&& f) {
+  constexpr Size w = Lane<T>::width;
+  Size k = 0;
+  for (; k + w <= n; k += w) {
+    f([k](const T* p) { return Lane<T>::load(p + k); },
+      [k](T* p, const Lane<T>& x) { x.store(p + k); });
+  }
+  if (k < n) {
+    f([k, n](const T* p) { return inner::load_part(p + k, n - k); },
+      [k, n](T* p, const Lane<T>& x) { inner::store_part(x, p + k, n - k); });
+  }
+}
+
+// A recurrent product with weights that are packed once per training step.
+template <class T>
+class Recurrence {
+ public:
+  Recurrence(Size rows, Size k, Size n)
+      : rows_(rows), packed_(k, n, rows == 1 ? row_lanes<T>(n) : Tile<T>::lanes) {}
+  void pack(const Matrix<T>& b) { packed_.pack(b); }
+  void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
+    if (rows_ == 1) {
+      multiply_row(a, packed_, c, accumulate);
+    } else {
+      multiply(rows_, a, a_row, packed_, c, c_row, accumulate);
+    }
+  }
+  std::size_t bytes() const { return packed_.bytes(); }
+
+ private:
+  Size rows_;
+  PackedMatrix<T> packed_;
+};
+
+template <class T>
+class HandStep {
+ public:
+  const Weights<T>& weights() const { return w_; }
+
+ protected:
+  HandStep(const Problem<T>& problem, Weights<T> weights)
+      : problem_(problem), H(problem.size.H), B(problem.size.B), steps(problem.size.T),
+        rows(B * steps), gates(static_cast<Size>(weights.b.size()) / H), w_(std::move(weights)), g_(w_),
+        gemm_(std::max(gates * H, classes)) {
+    z_.resize(static_cast<std::size_t>(rows * gates * H));
+    h_.resize(static_cast<std::size_t>(rows * H));
+    dh_.resize(static_cast<std::size_t>(rows * H));
+    y_.resize(static_cast<std::size_t>(rows * classes));
+  }
+
+  // z = xs Uᵀ for all steps.
+  void project() {
+    gemm_(rows, gates * H, H, {problem_.xs.data(), H, 1}, {w_.U.data(), 1, H}, z_.data(), gates * H,
+          false);
+  }
+  // From the states: the loss, dV, dc, and the states' cotangents as far as they come from the read-out.
+  double read_out() {
+    gemm_(rows, classes, H, {h_.data(), H, 1}, {w_.V.data(), 1, H}, y_.data(), classes, false);
+    const double loss = softmax_cross_entropy();
+    gemm_(classes, H, rows, {y_.data(), 1, classes}, {h_.data(), H, 1}, g_.V.data(), H, false);
+    gemm_(rows, H, classes, {y_.data(), classes, 1}, {w_.V.data(), H, 1}, dh_.data(), H, false);
+    return loss;
+  }
+  // dU, and a block of dW, from dz.
+  void input_gradient() {
+    gemm_(gates * H, H, rows, {z_.data(), 1, gates * H}, {problem_.xs.data(), H, 1}, g_.U.data(), H,
+          false);
+  }
+  void recurrent_gradient(const T* dz, Size dz_row, Size columns, T* out) {
+    if (steps == 1) {
+      std::fill_n(out, columns * H, T(0));
+      return;
+    }
+    gemm_(columns, H, rows - B, {dz + B * dz_row, 1, dz_row}, {h_.data(), H, 1}, out, H, false);
+  }
+  void update(double rate) {
+    const auto one = [rate = static_cast<T>(rate)](std::vector<T>& w, const std::vector<T>& g) {
+      T* p = w.data();
+      const T* d = g.data();
+      for (std::size_t i = 0; i < w.size(); ++i) p[i] -= rate * d[i];
+    };
+    one(w_.U, g_.U), one(w_.W, g_.W), one(w_.b, g_.b), one(w_.bn, g_.bn), one(w_.V, g_.V), one(w_.c, g_.c);
+  }
+  std::size_t common_bytes() {
+    std::size_t n = problem_.xs.size() + z_.size() + h_.size() + dh_.size() + y_.size();
+    w_.each([&](const auto& v) { n += 2 * v.size(); });
+    return n * sizeof(T) + gemm_.bytes();
+  }
+
+  const Problem<T>& problem_;
+  Size H, B, steps, rows, gates;
+  Weights<T> w_, g_;
+  Gemm<T> gemm_;
+  std::vector<T> z_;   // [T·B, gates·H]: pre-activations, then activations, then their cotangents
+  std::vector<T> h_;   // [T·B, H]
+  std::vector<T> dh_;  // [T·B, H]
+  std::vector<T> y_;   // [T·B, classes]: logits, then their cotangents
+
+ private:
+  double softmax_cross_entropy() {
+    constexpr Size w = Lane<T>::width;
+    constexpr Size lanes = classes / w;
+    const Lane<T> scale(1 / static_cast<T>(rows));
+    double loss = 0;
+    Lane<T> dc[lanes], c[lanes];
+    for (Size j = 0; j < lanes; ++j) dc[j] = Lane<T>(0), c[j] = Lane<T>::load(w_.c.data() + j * w);
+    for (Size i = 0; i < rows; ++i) {
+      T* y = y_.data() + i * classes;
+      const Size label = problem_.labels[static_cast<std::size_t>(i)];
+      Lane<T> x[lanes];
+      for (Size j = 0; j < lanes; ++j) x[j] = Lane<T>::load(y + j * w) + c[j];
+      const T at_label = y[label] + w_.c[static_cast<std::size_t>(label)];
+      auto most = x[0].batch();
+      for (Size j = 1; j < lanes; ++j) most = xsimd::max(most, x[j].batch());
+      T parts[w];
+      most.store_unaligned(parts);
+      T largest = parts[0];
+      for (Size j = 1; j < w; ++j) largest = std::max(largest, parts[j]);
+      Lane<T> total(0);
+      for (Size j = 0; j < lanes; ++j) {
+        x[j] = exp(x[j] - Lane<T>(largest));
+        total = total + x[j];
+      }
+      const T sum = xsimd::hadd(total.batch());
+      loss += static_cast<double>(std::log(sum) + largest - at_label);
+      const Lane<T> factor = scale / Lane<T>(sum);
+      for (Size j = 0; j < lanes; ++j) (x[j] * factor).store(y + j * w);
+      y[label] -= 1 / static_cast<T>(rows);
+      for (Size j = 0; j < lanes; ++j) dc[j] = dc[j] + Lane<T>::load(y + j * w);
+    }
+    for (Size j = 0; j < lanes; ++j) dc[j].store(g_.c.data() + j * w);
+    return loss / static_cast<double>(rows);
+  }
+};
+
+}  // namespace unroll::bench

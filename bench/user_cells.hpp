@@ -1,0 +1,152 @@
+// The cells as a user of the library would write them, from plain ops and with `fuse`, and the training step around them.
+#pragma once
+
+#include "unroll/autograd/autograd.hpp"
+#include "unroll/bench/hand_common.hpp"
+
+namespace unroll::bench {
+
+enum class Style { ops, fused };
+
+template <class T>
+struct State {
+  Var<T> h, c;  // c: LSTM only
+};
+
+// ---- the cells -------------------------------------------------------------------------------------------------------
+
+template <class T, Style style>
+struct UserElman {
+  Var<T> U, W, b;
+  static constexpr auto fields() {
+    return std::tuple{field("U", &UserElman::U), field("W", &UserElman::W), field("b", &UserElman::b)};
+  }
+  explicit UserElman(const Weights<T>& w, Size H)
+      : U({H, H}, w.U), W({H, H}, w.W), b({H}, w.b) {}
+
+  State<T> operator()(const Var<T>& x, const State<T>& s) const {
+    if constexpr (style == Style::ops) {
+      return {tanh(linear(x, U) + linear(s.h, W) + b), {}};
+    } else {
+      return {fuse([](auto u, auto w, auto bias) { return tanh(u + w + bias); }, linear(x, U), linear(s.h, W), b),
+              {}};
+    }
+  }
+};
+
+template <class T, Style style>
+struct UserLstm {
+  Var<T> U, W, b;
+  static constexpr auto fields() {
+    return std::tuple{field("U", &UserLstm::U), field("W", &UserLstm::W), field("b", &UserLstm::b)};
+  }
+  explicit UserLstm(const Weights<T>& w, Size H)
+      : U({4 * H, H}, w.U), W({4 * H, H}, w.W), b({4 * H}, w.b) {}
+
+  State<T> operator()(const Var<T>& x, const State<T>& s) const {
+    const Var<T> z = linear(x, U, b) + linear(s.h, W);
+    const std::array<Var<T>, 4> gate = split<4>(z, -1);
+    if constexpr (style == Style::ops) {
+      const Var<T> c = sigmoid(gate[1]) * s.c + sigmoid(gate[0]) * tanh(gate[2]);
+      return {sigmoid(gate[3]) * tanh(c), c};
+    } else {
+      const auto [h, c] = fuse(
+          [](auto i, auto f, auto g, auto o, auto before) {
+            auto cell = sigmoid(f) * before + sigmoid(i) * tanh(g);
+            return std::tuple{sigmoid(o) * tanh(cell), cell};
+          },
+          gate[0], gate[1], gate[2], gate[3], s.c);
+      return {h, c};
+    }
+  }
+};
+
+template <class T, Style style>
+struct UserGru {
+  Var<T> U, W, b, bn;
+  static constexpr auto fields() {
+    return std::tuple{field("U", &UserGru::U), field("W", &UserGru::W), field("b", &UserGru::b),
+                      field("bn", &UserGru::bn)};
+  }
+  explicit UserGru(const Weights<T>& w, Size H)
+      : U({3 * H, H}, w.U), W({3 * H, H}, w.W), b({3 * H}, w.b), bn({H}, w.bn) {}
+
+  State<T> operator()(const Var<T>& x, const State<T>& s) const {
+    const std::array<Var<T>, 3> in = split<3>(linear(x, U, b), -1), rec = split<3>(linear(s.h, W), -1);
+    if constexpr (style == Style::ops) {
+      const Var<T> r = sigmoid(in[0] + rec[0]), z = sigmoid(in[1] + rec[1]);
+      const Var<T> n = tanh(in[2] + r * (rec[2] + bn));
+      return {n + z * (s.h - n), {}};
+    } else {
+      return {fuse(
+                  [](auto xr, auto xz, auto xn, auto hr, auto hz, auto hn, auto bias, auto before) {
+                    auto r = sigmoid(xr + hr), z = sigmoid(xz + hz);
+                    auto n = tanh(xn + r * (hn + bias));
+                    return n + z * (before - n);
+                  },
+                  in[0], in[1], in[2], rec[0], rec[1], rec[2], bn, s.h),
+              {}};
+    }
+  }
+};
+
+// ---- the training step -------------------------------------------------------------------------------------------------
+
+enum class ReadOut {
+  stacked,   // the states are stacked, and projected together
+  per_step,  // a projection in each step, the logits are stacked
+};
+
+// A cell and a read-out; trained by plain gradient descent.
+template <class T, class Cell>
+struct UserModel {
+  Cell cell;
+  Var<T> V, c;
+  static constexpr auto fields() {
+    return std::tuple{field("cell", &UserModel::cell), field("V", &UserModel::V), field("c", &UserModel::c)};
+  }
+};
+
+template <class T, class Cell>
+class UserStep {
+ public:
+  UserStep(const Problem<T>& problem, const Weights<T>& w, ReadOut read_out)
+      : size_(problem.size), read_out_(read_out),
+        xs_(Shape{size_.T, size_.B, size_.H}, problem.xs),
+        labels_(Shape{size_.T * size_.B, 1}, problem.labels),
+        model_{Cell(w, size_.H), Var<T>({classes, size_.H}, w.V), Var<T>({classes}, w.c)} {
+    rows_.reserve(static_cast<std::size_t>(size_.T));
+  }
+
+  double step(double rate) {
+    const auto [loss, gradient] =
+        value_and_grad([&](const Model& m) { return sequence_loss(m); }, model_);
+    model_ = tree_map([&](const auto& p, const auto& g) { return p - rate * g; }, model_, gradient);
+    return static_cast<double>(loss.item());
+  }
+
+ private:
+  using Model = UserModel<T, Cell>;
+
+  Var<T> sequence_loss(const Model& m) {
+    State<T> s{zeros<T>({size_.B, size_.H}), zeros<T>({size_.B, size_.H})};
+    rows_.clear();
+    for (Size t = 0; t < size_.T; ++t) {
+      s = m.cell(index(xs_, 0, t), s);
+      rows_.push_back(read_out_ == ReadOut::per_step ? linear(s.h, m.V, m.c) : s.h);
+    }
+    const Var<T> joined = concat(rows_);  // [T·B, ...]
+    rows_.clear();
+    const Var<T> y = read_out_ == ReadOut::per_step ? joined : linear(joined, m.V, m.c);
+    return mean(logsumexp(y, {-1}, KeepDims::yes) - gather(y, labels_, 1));
+  }
+
+  Case size_;
+  ReadOut read_out_;
+  Var<T> xs_;
+  Indices labels_;
+  Model model_;
+  std::vector<Var<T>> rows_;
+};
+
+}  // namespace unroll::bench
