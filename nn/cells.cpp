@@ -1,0 +1,54 @@
+#include "unroll/nn/cells.hpp"
+
+#include "unroll/autograd/elementwise.hpp"
+
+namespace unroll::detail {
+
+template <Real T>
+LstmResult<T> lstm_gates(const Var<T>& z, const Var<T>& c) {
+  const auto gate = split<4>(z, -1);
+  auto next = fuse(
+      [](auto i, auto f, auto g, auto o, auto c0) {
+        auto c1 = sigmoid(f) * c0 + sigmoid(i) * tanh(g);
+        return std::tuple{sigmoid(o) * tanh(c1), c1};
+      },
+      gate[0], gate[1], gate[2], gate[3], c);
+  return {std::move(std::get<0>(next)), std::move(std::get<1>(next))};
+}
+
+template <Real T>
+Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h) {
+  const auto x = split<3>(input, -1), s = split<3>(hidden, -1);
+  return fuse(
+      [](auto x_r, auto x_z, auto x_n, auto h_r, auto h_z, auto h_n, auto h0) {
+        auto r = sigmoid(x_r + h_r);
+        auto z = sigmoid(x_z + h_z);
+        auto n = tanh(x_n + r * h_n);
+        return n + z * (h0 - n);
+      },
+      x[0], x[1], x[2], s[0], s[1], s[2], h);
+}
+
+template <class Activation, Real T>
+Var<T> activate(const Var<T>& z) {
+  return call<Activation>(z);
+}
+template <class Activation, Real T>
+Var<T> activate_sum(const Var<T>& a, const Var<T>& b) {
+  return fuse([](auto x, auto y) { return call<Activation>(x + y); }, a, b);
+}
+
+template LstmResult<float> lstm_gates(const Var<float>&, const Var<float>&);
+template LstmResult<double> lstm_gates(const Var<double>&, const Var<double>&);
+template Var<float> gru_gates(const Var<float>&, const Var<float>&, const Var<float>&);
+template Var<double> gru_gates(const Var<double>&, const Var<double>&, const Var<double>&);
+template Var<float> activate<Tanh>(const Var<float>&);
+template Var<double> activate<Tanh>(const Var<double>&);
+template Var<float> activate<Relu>(const Var<float>&);
+template Var<double> activate<Relu>(const Var<double>&);
+template Var<float> activate_sum<Tanh>(const Var<float>&, const Var<float>&);
+template Var<double> activate_sum<Tanh>(const Var<double>&, const Var<double>&);
+template Var<float> activate_sum<Relu>(const Var<float>&, const Var<float>&);
+template Var<double> activate_sum<Relu>(const Var<double>&, const Var<double>&);
+
+}  // namespace unroll::detail
