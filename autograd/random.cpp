@@ -9,7 +9,7 @@ namespace unroll {
 
 namespace detail {
 
-// ---- Threefry-2x64-20 ------------------------------------------------------------------------------------------------
+// ---- Threefry-2x64-20 ---------------------------------------------------------------------------
 
 std::array<std::uint64_t, 2> threefry(const Key& key, std::uint64_t c0, std::uint64_t c1) {
   constexpr int rotations[2][4] = {{16, 42, 12, 31}, {16, 32, 24, 21}};
@@ -28,7 +28,8 @@ std::array<std::uint64_t, 2> threefry(const Key& key, std::uint64_t c0, std::uin
 
 namespace {
 
-// The second word of the counter says what the bits are for, so numbers, children and folded keys never coincide.
+// The second word of the counter says what the bits are for, so numbers, children and folded keys
+// never coincide.
 enum Purpose : std::uint64_t { numbers = 0, children = 1, folds = 2 };
 
 // Calls f(i, bits) for i < n with 64 bits that depend on the key and i alone.
@@ -42,9 +43,7 @@ void for_each_bits(const Key& key, Size n, F&& f) {
 }
 
 // (0, 1): the middles of 2^52 equal parts; never an end, and 1 - u is exact.
-double open_unit(std::uint64_t bits) {
-  return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52;
-}
+double open_unit(std::uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
 
 // ⌊bits·n / 2^64⌋: evenly over 0, ..., n-1 up to n/2^64.
 std::uint64_t scaled(std::uint64_t bits, std::uint64_t n) {
@@ -62,7 +61,8 @@ Ref fill(const Key& key, const Shape& shape, F&& f) {
   return block;
 }
 
-// Coefficients from the highest power down. Each step is a std::fma, so that the compiler has nothing to contract.
+// Coefficients from the highest power down. Each step is a std::fma, so that the compiler has
+// nothing to contract.
 template <std::size_t N>
 double polynomial(const double (&c)[N], double x) {
   double y = c[0];
@@ -77,10 +77,11 @@ Key child_key(const Key& key, std::uint64_t i) {
   return {bits[0], bits[1]};
 }
 
-// ---- functions with the same bits everywhere -------------------------------------------------------------------------
+// ---- functions with the same bits everywhere ----------------------------------------------------
 
-// log(2^k (1 + f)) = k log 2 + log(1 + f), where log(1 + f) = f - f²/2 + s (f²/2 + R(s²)), s = f / (2 + f); the
-// coefficients of R are those of fdlibm's e_log.c. Error below 1e-15 of the result (absolute near 1).
+// log(2^k (1 + f)) = k log 2 + log(1 + f), where log(1 + f) = f - f²/2 + s (f²/2 + R(s²)), s = f /
+// (2 + f); the coefficients of R are those of fdlibm's e_log.c. Error below 1e-15 of the result
+// (absolute near 1).
 double portable_log(double x) {
   constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
   constexpr double R[] = {1.479819860511658591e-01, 1.531383769920937332e-01,
@@ -103,24 +104,31 @@ double portable_log(double x) {
 }
 
 double normal_quantile(double p) {
-  // P / Q in r = 0.180625 - q²; then in r = √(-log of the nearer tail), for moderate and for far tails.
-  constexpr double P0[] = {2.5090809287301226727e+3, 3.3430575583588128105e+4, 6.7265770927008700853e+4,
-                           4.5921953931549871457e+4, 1.3731693765509461125e+4, 1.9715909503065514427e+3,
+  // P / Q in r = 0.180625 - q²; then in r = √(-log of the nearer tail), for moderate and for far
+  // tails.
+  constexpr double P0[] = {2.5090809287301226727e+3, 3.3430575583588128105e+4,
+                           6.7265770927008700853e+4, 4.5921953931549871457e+4,
+                           1.3731693765509461125e+4, 1.9715909503065514427e+3,
                            1.3314166789178437745e+2, 3.3871328727963666080e+0};
-  constexpr double Q0[] = {5.2264952788528545610e+3, 2.8729085735721942674e+4, 3.9307895800092710610e+4,
-                           2.1213794301586595867e+4, 5.3941960214247511077e+3, 6.8718700749205790830e+2,
+  constexpr double Q0[] = {5.2264952788528545610e+3, 2.8729085735721942674e+4,
+                           3.9307895800092710610e+4, 2.1213794301586595867e+4,
+                           5.3941960214247511077e+3, 6.8718700749205790830e+2,
                            4.2313330701600911252e+1, 1.0};
-  constexpr double P1[] = {7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
-                           1.27045825245236838258e+0, 3.64784832476320460504e+0, 5.76949722146069140550e+0,
+  constexpr double P1[] = {7.74545014278341407640e-4, 2.27238449892691845833e-2,
+                           2.41780725177450611770e-1, 1.27045825245236838258e+0,
+                           3.64784832476320460504e+0, 5.76949722146069140550e+0,
                            4.63033784615654529590e+0, 1.42343711074968357734e+0};
-  constexpr double Q1[] = {1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
-                           1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e+0,
+  constexpr double Q1[] = {1.05075007164441684324e-9, 5.47593808499534494600e-4,
+                           1.51986665636164571966e-2, 1.48103976427480074590e-1,
+                           6.89767334985100004550e-1, 1.67638483018380384940e+0,
                            2.05319162663775882187e+0, 1.0};
-  constexpr double P2[] = {2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3,
-                           2.65321895265761230930e-2, 2.96560571828504891230e-1, 1.78482653991729133580e+0,
+  constexpr double P2[] = {2.01033439929228813265e-7, 2.71155556874348757815e-5,
+                           1.24266094738807843860e-3, 2.65321895265761230930e-2,
+                           2.96560571828504891230e-1, 1.78482653991729133580e+0,
                            5.46378491116411436990e+0, 6.65790464350110377720e+0};
-  constexpr double Q2[] = {2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5,
-                           7.86869131145613259100e-4,  1.48753612908506148525e-2, 1.36929880922735805310e-1,
+  constexpr double Q2[] = {2.04426310338993978564e-15, 1.42151175831644588870e-7,
+                           1.84631831751005468180e-5,  7.86869131145613259100e-4,
+                           1.48753612908506148525e-2,  1.36929880922735805310e-1,
                            5.99832206555887937690e-1,  1.0};
   const double q = p - 0.5;
   if (std::abs(q) <= 0.425) {
@@ -182,7 +190,8 @@ Var<T> bernoulli(const Key& key, const Shape& shape, double p) {
 
 Indices randint(const Key& key, const Shape& shape, std::int64_t low, std::int64_t high) {
   if (low >= high) {
-    fail("randint", "no whole number n has " + std::to_string(low) + " <= n < " + std::to_string(high));
+    fail("randint",
+         "no whole number n has " + std::to_string(low) + " <= n < " + std::to_string(high));
   }
   const std::uint64_t first = static_cast<std::uint64_t>(low);
   const std::uint64_t count = static_cast<std::uint64_t>(high) - first;
@@ -221,10 +230,11 @@ Indices categorical(const Key& key, const Var<T>& logits) {
     const Size row = i / n, column = i % n;
     const double logit = static_cast<double>(x[i]);
     if (!(logit < infinity)) {
-      fail("categorical", "logit " + std::to_string(column) + " of row " + std::to_string(row) + " is " +
-                              std::to_string(logit));
+      fail("categorical", "logit " + std::to_string(column) + " of row " + std::to_string(row) +
+                              " is " + std::to_string(logit));
     }
-    const double score = logit - detail::portable_log(-detail::portable_log(detail::open_unit(bits)));
+    const double score =
+        logit - detail::portable_log(-detail::portable_log(detail::open_unit(bits)));
     if (column == 0) {
       best = -infinity;
       out[row] = -1;

@@ -5,10 +5,11 @@
 //   Var<float> w = normal<float>(a, {128, 64}, 0, 0.1);
 //   Indices order = permutation(fold_in(b, epoch), n);
 //
-// Numbers are a function of key and position: Threefry-2x64 of 20 rounds (Salmon et al., "Parallel random numbers: as easy
-// as 1, 2, 3", 2011), as JAX keys are used. Use a key once: for numbers, or to make other keys. Invariant: the same call
-// gives the same bits on every machine and thread, at every instruction level, since only integer arithmetic and
-// correctly rounded operations are used (not libm's log, not contraction by the compiler). Results are constants.
+// Numbers are a function of key and position: Threefry-2x64 of 20 rounds (Salmon et al., "Parallel
+// random numbers: as easy as 1, 2, 3", 2011), as JAX keys are used. Use a key once: for numbers, or
+// to make other keys. Invariant: the same call gives the same bits on every machine and thread, at
+// every instruction level, since only integer arithmetic and correctly rounded operations are used
+// (not libm's log, not contraction by the compiler). Results are constants.
 #pragma once
 
 #include <array>
@@ -32,8 +33,8 @@ namespace detail {
 [[nodiscard]] std::array<std::uint64_t, 2> threefry(const Key& key, std::uint64_t c0,
                                                     std::uint64_t c1);
 [[nodiscard]] Key child_key(const Key& key, std::uint64_t i);
-// The standard normal's quantile (Wichura, "Algorithm AS 241", 1988) for 0 < p < 1, and the natural logarithm of a normal
-// positive number: the same bits everywhere.
+// The standard normal's quantile (Wichura, "Algorithm AS 241", 1988) for 0 < p < 1, and the natural
+// logarithm of a normal positive number: the same bits everywhere.
 [[nodiscard]] double normal_quantile(double p);
 [[nodiscard]] double portable_log(double x);
 }  // namespace detail
@@ -63,13 +64,15 @@ template <Real T>
                               std::int64_t high);
 // 0, ..., n-1 in random order (Fisher and Yates).
 [[nodiscard]] Indices permutation(const Key& key, Size n);
-// One choice per row of the last axis, with probabilities softmax(logits): [..., n] -> [...]. A logit of -inf is never
-// chosen. (The largest of logit + Gumbel noise.) Throws when a row has NaN, +inf or nothing to choose.
+// One choice per row of the last axis, with probabilities softmax(logits): [..., n] -> [...]. A
+// logit of -inf is never chosen. (The largest of logit + Gumbel noise.) Throws when a row has NaN,
+// +inf or nothing to choose.
 template <Real T>
 [[nodiscard]] Indices categorical(const Key& key, const Var<T>& logits);
 
-// Each element is set to 0 with probability `rate`, the others are divided by 1 - rate, so the expectation stays.
-// Throws for a rate outside [0, 1). A composite: its mask is a constant made from the key.
+// Each element is set to 0 with probability `rate`, the others are divided by 1 - rate, so the
+// expectation stays. Throws for a rate outside [0, 1). A composite: its mask is a constant made
+// from the key.
 template <Real T>
 [[nodiscard]] Var<T> dropout(const Var<T>& x, double rate, const Key& key);
 

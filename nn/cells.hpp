@@ -1,17 +1,19 @@
 // The recurrent cells: one step from an input and a state to the next state.
 //
 //   auto cell = Lstm<float>::make(Key(1), 64, 128);
-//   auto state = cell.initial_state(batch);              // zeros
-//   state = cell(x, state);                              // x [B, 64]; state.h and state.c are [B, 128]
-//   cell.output(state);                                  // what the next layer sees: h
+//   auto state = cell.initial_state(batch);    // zeros
+//   state = cell(x, state);                    // x [B, 64]; state.h and state.c are [B, 128]
+//   cell.output(state);                        // what the next layer sees: h
 //
-// A cell is a plain struct like one of a user's own; `unroll` asks no more of it than `operator()`. These also offer:
-//   project(xs)                      the part that depends on inputs only, for any number of steps in one product
+// A cell is a plain struct like one of a user's own; `unroll` asks no more of it than `operator()`.
+// These also offer:
+//   project(xs)                      what depends on inputs only, all steps in one product
 //   step(projected, state)           the rest of the step: cell(x, s) = step(project(x), s)
-//   pre_activation(projected, state) what enters the nonlinearities: a Var, for the GRU two (its own struct)
+//   pre_activation(projected, state) what enters the nonlinearities: a Var; for the GRU two
 //   from_pre_activation(z, state)    the rest of step
 //   gates                            names of the blocks of H columns in z
-// The last three are how per-step derivatives are taken (probe.hpp); `step` is composed of them and costs no more.
+// The last three are how per-step derivatives are taken (probe.hpp); `step` is composed of them and
+// costs no more.
 #pragma once
 
 #include <string_view>
@@ -37,7 +39,8 @@ template <class Activation, Real T>
 Var<T> activate_sum(const Var<T>& a, const Var<T>& b);
 }  // namespace detail
 
-// Elman's network, in the notes' letters: a_t = φ(U x_t + W a_{t-1} + b), φ an elementwise op (Tanh, Relu).
+// Elman's network, in the notes' letters: a_t = φ(U x_t + W a_{t-1} + b), φ an elementwise op
+// (Tanh, Relu).
 template <Real T, class Activation>
 struct BasicElman {
   Var<T> U;  // [hidden, in]
@@ -49,7 +52,8 @@ struct BasicElman {
   }
   static constexpr std::array<std::string_view, 1> gates{"a"};
 
-  // U after Glorot, W orthogonal (so that at first nothing vanishes or explodes through W alone), b zero.
+  // U after Glorot, W orthogonal (so that at first nothing vanishes or explodes through W alone), b
+  // zero.
   [[nodiscard]] static BasicElman make(const Key& key, Size in, Size hidden) {
     const auto [u, w] = split(key);
     return {glorot_uniform<T>(u, {hidden, in}), orthogonal<T>(w, {hidden, hidden}),
@@ -87,7 +91,8 @@ struct LstmState {
   }
 };
 
-// The LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), PyTorch's equations, names and gate order:
+// The LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), PyTorch's equations, names and gate
+// order:
 //   z = W_ih x + b_ih + W_hh h + b_hh, four blocks i, f, g, o
 //   c' = σ(f) c + σ(i) tanh(g),   h' = σ(o) tanh(c')
 template <Real T>

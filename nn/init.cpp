@@ -20,8 +20,9 @@ double dot_product(const double* a, const double* b, Size n) {
   return total;
 }
 
-// Makes `count` rows of length n orthonormal. Two rounds against all rows before: once is not enough near dependence, twice
-// is (Giraud, Langou & Rozloznik, 2005). The lengths stay positive, so Q is uniformly distributed.
+// Makes `count` rows of length n orthonormal. Two rounds against all rows before: once is not
+// enough near dependence, twice is (Giraud, Langou & Rozloznik, 2005). The lengths stay positive,
+// so Q is uniformly distributed.
 void orthonormalize(double* rows, Size count, Size n) {
   for (Size r = 0; r < count; ++r) {
     double* row = rows + r * n;
@@ -46,7 +47,8 @@ Var<T> symmetric_uniform(const Key& key, const Shape& shape, double limit) {
 
 Fans fans(const Shape& shape) {
   if (shape.rank() < 2) {
-    fail("init", "the shape " + to_string(shape) + " is not that of a weight: [out, in] is expected");
+    fail("init",
+         "the shape " + to_string(shape) + " is not that of a weight: [out, in] is expected");
   }
   if (shape.size() == 0) return {1, 1};
   return {shape.size() / shape[0], shape[0] * (shape.size() / (shape[0] * shape[1]))};
@@ -55,7 +57,8 @@ Fans fans(const Shape& shape) {
 template <Real T>
 Var<T> glorot_uniform(const Key& key, const Shape& shape, double gain) {
   const Fans f = fans(shape);
-  return symmetric_uniform<T>(key, shape, gain * std::sqrt(6.0 / static_cast<double>(f.in + f.out)));
+  return symmetric_uniform<T>(key, shape,
+                              gain * std::sqrt(6.0 / static_cast<double>(f.in + f.out)));
 }
 template <Real T>
 Var<T> glorot_normal(const Key& key, const Shape& shape, double gain) {
@@ -64,7 +67,8 @@ Var<T> glorot_normal(const Key& key, const Shape& shape, double gain) {
 }
 template <Real T>
 Var<T> he_uniform(const Key& key, const Shape& shape, double gain) {
-  return symmetric_uniform<T>(key, shape, gain * std::sqrt(3.0 / static_cast<double>(fans(shape).in)));
+  return symmetric_uniform<T>(key, shape,
+                              gain * std::sqrt(3.0 / static_cast<double>(fans(shape).in)));
 }
 template <Real T>
 Var<T> he_normal(const Key& key, const Shape& shape, double gain) {

@@ -6,14 +6,15 @@ namespace {
 template <class T>
 void check_shapes(const char* loss, const Var<T>& predictions, const Var<T>& targets) {
   if (!(predictions.shape() == targets.shape())) {
-    fail(loss, "predictions and targets differ in shape: " + to_string(predictions.shape()) + " and " +
-                   to_string(targets.shape()));
+    fail(loss, "predictions and targets differ in shape: " + to_string(predictions.shape()) +
+                   " and " + to_string(targets.shape()));
   }
 }
 
 template <class T>
 void check_classes(const char* loss, const Var<T>& x) {
-  if (x.rank() == 0) fail(loss, "a single number has no axis of classes; shapes are [..., classes]");
+  if (x.rank() == 0)
+    fail(loss, "a single number has no axis of classes; shapes are [..., classes]");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Everything for networks: keys and initial weights, layers and cells, unroll, losses, optimisers, saving.
+// Everything for networks: keys and initial weights, layers and cells, unroll, losses, optimisers,
+// saving.
 //
 //   #include <unroll/nn/nn.hpp>
 #pragma once

@@ -5,8 +5,8 @@
 namespace unroll::detail {
 
 void fail_shapes(const char* optimizer, const Shape& p, const Shape& g) {
-  fail(optimizer, "a parameter has shape " + to_string(p) + ", its gradient or moment " + to_string(g) +
-                      "; was the optimiser made for this model?");
+  fail(optimizer, "a parameter has shape " + to_string(p) + ", its gradient or moment " +
+                      to_string(g) + "; was the optimiser made for this model?");
 }
 
 void check_options(const SgdOptions& o) {
@@ -81,8 +81,10 @@ double sum_of_squares(const Var<T>& x) {
 
 template void sgd_update(Var<float>&, const Var<float>&, Var<float>&, const SgdStep&);
 template void sgd_update(Var<double>&, const Var<double>&, Var<double>&, const SgdStep&);
-template void adam_update(Var<float>&, const Var<float>&, Var<float>&, Var<float>&, const AdamStep&);
-template void adam_update(Var<double>&, const Var<double>&, Var<double>&, Var<double>&, const AdamStep&);
+template void adam_update(Var<float>&, const Var<float>&, Var<float>&, Var<float>&,
+                          const AdamStep&);
+template void adam_update(Var<double>&, const Var<double>&, Var<double>&, Var<double>&,
+                          const AdamStep&);
 template double sum_of_squares(const Var<float>&);
 template double sum_of_squares(const Var<double>&);
 

@@ -3,11 +3,12 @@
 //   Adam adam(model, {.learning_rate = 1e-3});
 //   auto [loss, gradient] = value_and_grad(sequence_loss, model);
 //   adam.step(model, clip_by_norm(gradient, 5.0));
-//   save("adam.safetensors", adam);                      // moments and step count: an optimiser is a tree like a model
+//   save("adam.safetensors", adam);   // moments and step count: an optimiser is a tree too
 //
-// An optimiser is made for one model type; its moments are models of that type. Options may be changed between steps
-// (schedules). The equations are PyTorch's. Each parameter is updated by one fused pass that allocates the new values only
-// and, on constants, records nothing. Invariant: when step throws (shapes, structure), model and optimiser are as before.
+// An optimiser is made for one model type; its moments are models of that type. Options may be
+// changed between steps (schedules). The equations are PyTorch's. Each parameter is updated by one
+// fused pass that allocates the new values only and, on constants, records nothing. Invariant: when
+// step throws (shapes, structure), model and optimiser are as before.
 #pragma once
 
 #include <cmath>
@@ -35,7 +36,8 @@ struct AdamWOptions {
   double learning_rate = 1e-3;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
-  double weight_decay = 0.01;  // p shrinks by learning_rate · weight_decay · p, apart from the gradient
+  double weight_decay =
+      0.01;  // p shrinks by learning_rate · weight_decay · p, apart from the gradient
 };
 
 namespace detail {
@@ -49,9 +51,9 @@ void sgd_update(Var<T>& p, const Var<T>& g, Var<T>& velocity, const SgdStep& ste
 
 struct AdamStep {
   double beta1, beta2, epsilon, decay;
-  double keep;       // what stays of p: 1 - learning_rate · decoupled decay
-  double rate;       // learning_rate / (1 - beta1^t)
-  double v_scale;    // 1 / √(1 - beta2^t)
+  double keep;     // what stays of p: 1 - learning_rate · decoupled decay
+  double rate;     // learning_rate / (1 - beta1^t)
+  double v_scale;  // 1 / √(1 - beta2^t)
 };
 template <Real T>
 void adam_update(Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v, const AdamStep& step);
@@ -81,21 +83,23 @@ void adam_all(const char* name, const AdamOptions& options, double decoupled_dec
   const AdamStep s = adam_step(name, options, count, decoupled_decay);
   check_gradient(name, model, gradient, first);
   check_gradient(name, model, gradient, second);
-  tree_for_each([&](auto& p, const auto& g, auto& m, auto& v) { adam_update(p, g, m, v, s); }, model,
-                gradient, first, second);
+  tree_for_each([&](auto& p, const auto& g, auto& m, auto& v) { adam_update(p, g, m, v, s); },
+                model, gradient, first, second);
   steps = count;
 }
 
 }  // namespace detail
 
-// v ← momentum v + g,   p ← p - rate · (v, or with Nesterov g + momentum v). Without momentum p ← p - rate · g.
+// v ← momentum v + g,   p ← p - rate · (v, or with Nesterov g + momentum v). Without momentum p ← p
+// - rate · g.
 template <Tree M>
 struct Sgd {
   SgdOptions options;
   M velocity;
   static constexpr auto fields() { return std::tuple{field("velocity", &Sgd::velocity)}; }
 
-  explicit Sgd(const M& model, const SgdOptions& o = {}) : options(o), velocity(zeros_like(model)) {}
+  explicit Sgd(const M& model, const SgdOptions& o = {})
+      : options(o), velocity(zeros_like(model)) {}
 
   void step(M& model, const M& gradient) {
     detail::check_options(options);
@@ -148,7 +152,7 @@ struct AdamW {
   }
 };
 
-// ---- clipping ----------------------------------------------------------------------------------------------------------
+// ---- clipping -----------------------------------------------------------------------------------
 
 // √Σ g² over all parameters, summed in double.
 template <Tree X>
@@ -157,8 +161,8 @@ template <Tree X>
   tree_for_each([&](const auto& g) { total += detail::sum_of_squares(g); }, tree);
   return std::sqrt(total);
 }
-// The tree, scaled to the global norm `largest` where its own is larger (Pascanu et al., 2013). A norm that is not finite
-// cannot be repaired: then the tree comes back as it is.
+// The tree, scaled to the global norm `largest` where its own is larger (Pascanu et al., 2013). A
+// norm that is not finite cannot be repaired: then the tree comes back as it is.
 template <Tree X>
 [[nodiscard]] X clip_by_norm(const X& tree, double largest) {
   if (!(largest > 0)) fail("clip_by_norm", "the largest norm must be positive");

@@ -1,14 +1,16 @@
 // Per-step derivatives with respect to what enters a cell's nonlinearities, from the tape.
 //
-//   auto probe = zero_probe(cell, xs, a0);                                      // Lstm: zeros [T, B, 4H]
+//   auto probe = zero_probe(cell, xs, a0);              // Lstm: zeros [T, B, 4H]
 //   auto d_z = grad([&](const auto& probe) {
 //     return loss(unroll_probed(cell, xs, a0, probe).outputs);
-//   })(probe);                                                                  // d_z(t) = ∂L/∂z_t, [T, B, 4H]
+//   })(probe);                                          // row t is ∂L/∂z_t
 //
-// At each step a zero is added to the pre-activation: it changes no value, and the gradient with respect to it is that with
-// respect to the pre-activation at this step alone. Columns come in blocks of H named Cell::gates. The probe has the type of
-// what the cell's pre_activation() returns: one Var [T, B, gates·H], and for the GRU {input, hidden}, which hand derivations
-// call d_z (of W_ih x + b_ih) and d_z_hidden (of W_hh h + b_hh). The ordinary unroll knows nothing of this and pays nothing.
+// At each step a zero is added to the pre-activation: it changes no value, and the gradient with
+// respect to it is that with respect to the pre-activation at this step alone. Columns come in
+// blocks of H named Cell::gates. The probe has the type of what the cell's pre_activation()
+// returns: one Var [T, B, gates·H], and for the GRU {input, hidden}, which hand derivations call
+// d_z (of W_ih x + b_ih) and d_z_hidden (of W_hh h + b_hh). The ordinary unroll knows nothing of
+// this and pays nothing.
 #pragma once
 
 #include "unroll/nn/unroll.hpp"
@@ -16,8 +18,11 @@
 namespace unroll {
 
 template <class Cell, class X, class State>
-concept Probeable = Projecting<Cell, X, State> && requires(const Cell& cell, const X& x, const State& s) {
-  { cell.from_pre_activation(cell.pre_activation(cell.project(x), s), s) } -> std::convertible_to<State>;
+concept Probeable = Projecting<Cell, X, State> &&
+    requires(const Cell& cell, const X& x, const State& s) {
+  {
+    cell.from_pre_activation(cell.pre_activation(cell.project(x), s), s)
+    } -> std::convertible_to<State>;
 };
 
 // Zeros with the shapes of the pre-activations of all steps: T in front.
@@ -36,13 +41,17 @@ template <Real T, Tree State, Probeable<Var<T>, State> Cell>
 
 // unroll(cell, xs, state) with probe(t) added to the pre-activation of step t; hoisted.
 template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
-[[nodiscard]] auto unroll_probed(const Cell& cell, const Var<T>& xs, const State& state, const Probe& probe) {
+[[nodiscard]] auto unroll_probed(const Cell& cell, const Var<T>& xs, const State& state,
+                                 const Probe& probe) {
   return detail::stack_outputs(detail::run_steps(
-      cell, unbind(cell.project(xs)), state, [&](const Var<T>& projected, const State& s, Size t) -> State {
+      cell, unbind(cell.project(xs)), state,
+      [&](const Var<T>& projected, const State& s, Size t) -> State {
         auto z = cell.pre_activation(projected, s);
-        static_assert(std::is_same_v<decltype(z), Probe>, "unroll_probed: the probe is not one of this cell's; make it with "
-                                                          "zero_probe(cell, xs, state)");
-        tree_for_each([&](auto& part, const auto& all) { part = part + index(all, 0, t); }, z, probe);
+        static_assert(std::is_same_v<decltype(z), Probe>,
+                      "unroll_probed: the probe is not one of this cell's; make it with "
+                      "zero_probe(cell, xs, state)");
+        tree_for_each([&](auto& part, const auto& all) { part = part + index(all, 0, t); }, z,
+                      probe);
         return cell.from_pre_activation(z, s);
       }));
 }

@@ -55,7 +55,8 @@ Var<T> TensorReader::get(const std::string& name, const Var<T>& expected, CastTe
   using Other = std::conditional_t<std::is_same_v<T, float>, double, float>;
   const auto place = places_.find(name);
   if (place == places_.end()) {
-    reject("there is no tensor \"" + name + "\", which the model has; was another model saved here?");
+    reject("there is no tensor \"" + name +
+           "\", which the model has; was another model saved here?");
   }
   const TensorData& data = file_.tensors[place->second].second;
   if (taken_[place->second]) reject("the model has two parameters with the name \"" + name + "\"");
@@ -63,12 +64,13 @@ Var<T> TensorReader::get(const std::string& name, const Var<T>& expected, CastTe
   if (!expected.empty()) {
     const Shape shape = expected.shape();
     if (!std::equal(shape.begin(), shape.end(), data.shape.begin(), data.shape.end())) {
-      reject("tensor \"" + name + "\" has shape " + shape_string(data.shape) + ", the model's has " +
-             to_string(shape));
+      reject("tensor \"" + name + "\" has shape " + shape_string(data.shape) +
+             ", the model's has " + to_string(shape));
     }
   }
   if (data.shape.size() > Shape::max_rank) {
-    reject("tensor \"" + name + "\" has " + std::to_string(data.shape.size()) + " axes; 8 are supported");
+    reject("tensor \"" + name + "\" has " + std::to_string(data.shape.size()) +
+           " axes; 8 are supported");
   }
   if (data.dtype == dtype_name<T>) return decode<T, T>(data);
   if (data.dtype != dtype_name<Other>) {

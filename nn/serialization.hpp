@@ -1,11 +1,12 @@
 // Models in files: any tree as safetensors, with the names that fields() give.
 //
 //   save("model.safetensors", model, {{"epoch", "12"}});
-//   auto metadata = load("model.safetensors", model);    // model says which tensors of which shapes are expected
+//   auto metadata = load("model.safetensors", model);   // model says what is expected
 //
-// "hidden.weight", "layers.0.bias": PyTorch and others read the file as it is. Parameters and constants are both stored, in
-// their own element type (F32, F64). Writing is atomic. Invariant: load changes the tree as a whole or, when it throws, not
-// at all: a missing or surplus name, another shape or element type is a FormatError that names file and tensor.
+// "hidden.weight", "layers.0.bias": PyTorch and others read the file as it is. Parameters and
+// constants are both stored, in their own element type (F32, F64). Writing is atomic. Invariant:
+// load changes the tree as a whole or, when it throws, not at all: a missing or surplus name,
+// another shape or element type is a FormatError that names file and tensor.
 #pragma once
 
 #include <filesystem>
@@ -54,7 +55,8 @@ class TensorReader {
 
 }  // namespace detail
 
-// Throws FileError when the file cannot be written, std::invalid_argument when a parameter is an empty Var.
+// Throws FileError when the file cannot be written, std::invalid_argument when a parameter is an
+// empty Var.
 template <Tree X>
 void save(const std::filesystem::path& path, const X& tree, const Metadata& metadata = {}) {
   SafetensorsFile file;
@@ -65,7 +67,8 @@ void save(const std::filesystem::path& path, const X& tree, const Metadata& meta
   write_safetensors(path, file);
 }
 
-// Returns the file's metadata. Parameters that are empty Vars (a model not initialised yet) take the file's shapes.
+// Returns the file's metadata. Parameters that are empty Vars (a model not initialised yet) take
+// the file's shapes.
 template <Tree X>
 Metadata load(const std::filesystem::path& path, X& tree, const LoadOptions& options = {}) {
   detail::TensorReader reader(path);

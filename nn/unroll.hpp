@@ -1,12 +1,13 @@
 // A cell applied to a sequence: the loop one would write.
 //
-//   const auto [outputs, last] = unroll::unroll(cell, xs, cell.initial_state(B));   // xs [T, B, in] -> outputs [T, B, H]
-//   const auto [steps, last] = unroll_steps(cell, xs, a0);                           // outputs as T arrays [B, H]
+//   const auto [outputs, last] = unroll::unroll(cell, xs, a0);   // xs [T, B, in] -> [T, B, H]
+//   const auto [steps, last] = unroll_steps(cell, xs, a0);       // outputs as T arrays [B, H]
 //
-// Any callable (x, state) -> state will do whose state is a tree (a Var, a struct with fields(), a tuple, ...); what it puts
-// out is cell.output(state), or the state itself where that is a Var. A cell with project() and step() gets its input
-// product for all steps at once (hoisting). Invariant: hoisting changes neither values nor gradients, except in rounding.
-// The call is always written unroll::unroll: after `using namespace unroll` the bare name would be ambiguous.
+// Any callable (x, state) -> state will do whose state is a tree (a Var, a struct with fields(), a
+// tuple, ...); what it puts out is cell.output(state), or the state itself where that is a Var. A
+// cell with project() and step() gets its input product for all steps at once (hoisting).
+// Invariant: hoisting changes neither values nor gradients, except in rounding. The call is always
+// written unroll::unroll: after `using namespace unroll` the bare name would be ambiguous.
 #pragma once
 
 #include "unroll/autograd/model.hpp"
@@ -41,8 +42,10 @@ auto cell_output(const Cell& cell, const State& s) {
   if constexpr (requires { cell.output(s); }) {
     return cell.output(s);
   } else {
-    static_assert(is_var<State>, "unroll: the state is not a single Var, so the cell must say by output(state) what it "
-                                 "puts out at each step");
+    static_assert(
+        is_var<State>,
+        "unroll: the state is not a single Var, so the cell must say by output(state) what it "
+        "puts out at each step");
     return s;
   }
 }
@@ -62,7 +65,8 @@ auto run_steps(const Cell& cell, const std::vector<X>& xs, State state, Advance&
 
 template <class V, class State>
 Unrolled<V, State> stack_outputs(Unrolled<std::vector<V>, State> steps) {
-  if (steps.outputs.empty()) fail("unroll", "the sequence has no steps, so there is nothing to stack");
+  if (steps.outputs.empty())
+    fail("unroll", "the sequence has no steps, so there is nothing to stack");
   return {stack(steps.outputs), std::move(steps.state)};
 }
 
@@ -72,8 +76,8 @@ Unrolled<V, State> stack_outputs(Unrolled<std::vector<V>, State> steps) {
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_steps(const Cell& cell, const std::vector<Var<T>>& xs, const State& state,
                                 const UnrollOptions& = {}) {
-  return detail::run_steps(cell, xs, state,
-                           [&](const Var<T>& x, const State& s, Size) -> State { return cell(x, s); });
+  return detail::run_steps(
+      cell, xs, state, [&](const Var<T>& x, const State& s, Size) -> State { return cell(x, s); });
 }
 // xs [T, ...]: steps along the first axis.
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
@@ -89,7 +93,8 @@ template <Real T, Tree State, CellOver<Var<T>, State> Cell>
   return unroll_steps(cell, unbind(xs), state, options);
 }
 
-// The same with the outputs stacked: [T, ...]. Throws std::invalid_argument when there are no steps.
+// The same with the outputs stacked: [T, ...]. Throws std::invalid_argument when there are no
+// steps.
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll(const Cell& cell, const Var<T>& xs, const State& state,
                           const UnrollOptions& options = {}) {
