@@ -48,7 +48,8 @@ struct OpSample {
     const Size stride = n % 7 == 0 ? 11 : 7;  // no common divisor with n
     std::vector<T> values(static_cast<std::size_t>(n));
     for (Size k = 0; k < n; ++k) {
-      const double at = (static_cast<double>((k * stride + 3) % n) + offsets[i % 4]) / static_cast<double>(n);
+      const double at =
+          (static_cast<double>((k * stride + 3) % n) + offsets[i % 4]) / static_cast<double>(n);
       values[static_cast<std::size_t>(k)] = static_cast<T>(d.low + (d.high - d.low) * at);
     }
     return Var<T>(shapes[i], std::span<const T>(values));
@@ -95,7 +96,8 @@ Vars<T> as_vars(const std::tuple<Var<T>, Rest...>& v) {
 
 // f takes x: a vector of Vars.
 template <class F>
-OpSample sample(std::vector<Shape> shapes, F f, std::vector<Domain> domains = {}, std::string label = {}) {
+OpSample sample(std::vector<Shape> shapes, F f, std::vector<Domain> domains = {},
+                std::string label = {}) {
   for (const Shape& s : shapes) label += (label.empty() ? "" : " ") + to_string(s);
   return {std::move(label), std::move(shapes), std::move(domains),
           [f](const Vars<double>& x) { return as_vars(f(x)); },
@@ -104,7 +106,8 @@ OpSample sample(std::vector<Shape> shapes, F f, std::vector<Domain> domains = {}
 // The same f over several lists of shapes.
 template <class F>
 std::vector<OpSample> samples(const std::vector<std::vector<Shape>>& shapes, F f,
-                              const std::vector<Domain>& domains = {}, const std::string& label = {}) {
+                              const std::vector<Domain>& domains = {},
+                              const std::string& label = {}) {
   std::vector<OpSample> out;
   for (const auto& s : shapes) out.push_back(sample(s, f, domains, label));
   return out;

@@ -46,7 +46,8 @@ Vars<T> seen_through_views(const Vars<T>& results) {
   return out;
 }
 
-void expect(const OpEntry& op, const OpSample& s, const std::string& how, const CheckReport& report) {
+void expect(const OpEntry& op, const OpSample& s, const std::string& how,
+            const CheckReport& report) {
   INFO(op.name << " on " << s.label << " (" << how << "): " << report.message);
   CHECK(report.ok);
 }
@@ -71,7 +72,8 @@ TEST_CASE("Every op has the right derivatives over strided values") {
   for_each_sample([](const OpEntry& op, const OpSample& s) {
     Vars<double> x = s.inputs<double>();
     for (auto& v : x) v = strided(v);
-    for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(x[i].to_vector() == s.input<double>(i).to_vector());
+    for (std::size_t i = 0; i < x.size(); ++i)
+      REQUIRE(x[i].to_vector() == s.input<double>(i).to_vector());
     expect(op, s, "strided", gradient_report(s.f, x));
   });
 }
@@ -100,7 +102,8 @@ TEST_CASE("Every op has the right derivatives when one Var stands in several pla
       return y;
     };
     // The domain of the last input is the narrowest.
-    expect(op, s, "one Var", gradient_report(f, s.input<double>(op.name == "pow" ? 0 : s.shapes.size() - 1)));
+    expect(op, s, "one Var",
+           gradient_report(f, s.input<double>(op.name == "pow" ? 0 : s.shapes.size() - 1)));
   });
 }
 
@@ -117,7 +120,8 @@ TEST_CASE("Every op agrees in float with itself in double, values and gradients"
       const Shape shape = wide_vjp.value[i].shape();
       REQUIRE(narrow_vjp.value[i].shape() == shape);
       std::vector<float> values;
-      for (double d : detail::check_direction(3, i, shape.size())) values.push_back(static_cast<float>(d));
+      for (double d : detail::check_direction(3, i, shape.size()))
+        values.push_back(static_cast<float>(d));
       u.emplace_back(shape, std::span<const float>(values));
       wide_u.push_back(cast<double>(u.back()));
     }
@@ -127,8 +131,8 @@ TEST_CASE("Every op agrees in float with itself in double, values and gradients"
         const auto p = a[i].to_vector();
         const auto q = b[i].to_vector();
         for (std::size_t k = 0; k < p.size(); ++k) {
-          INFO(op.name << " on " << s.label << ", " << what << " " << i << ", element " << k << ": " << p[k] << " and "
-                       << q[k]);
+          INFO(op.name << " on " << s.label << ", " << what << " " << i << ", element " << k << ": "
+                       << p[k] << " and " << q[k]);
           CHECK(std::abs(p[k] - q[k]) <= 1e-5 * std::max(1.0, std::abs(q[k])));
         }
       }
@@ -143,7 +147,9 @@ TEST_CASE("Every op passes check_grads in float") {
     // Steps this wide would walk from one side of a kink to the other.
     const bool kinks = op.group == "Choices" || s.label.rfind("one result", 0) == 0;
     if (kinks && s.shapes[0].size() > 12) return;
-    expect(op, s, "float", gradient_report(s.single, s.inputs<float>(), {.order = 1, .tolerance = 2e-2, .step = 0x1p-7}));
+    expect(op, s, "float",
+           gradient_report(s.single, s.inputs<float>(),
+                           {.order = 1, .tolerance = 2e-2, .step = 0x1p-7}));
   });
 }
 
@@ -167,7 +173,9 @@ TEST_CASE("What is declared non-differentiable, and what makes constants, is nev
 TEST_CASE("cast is differentiable in both directions, to second order") {
   const auto f = [](const Var<float>& x) { return cast<float>(square(cast<double>(x)) * 3); };
   CHECK(grad([&](const Var<float>& x) { return sum(f(x)); })(Var<float>(0.5F)).item() == 3.0F);
-  const auto g = [](const Var<double>& x) { return cast<double>(cast<float>(x) * cast<float>(x) * cast<float>(x)); };
+  const auto g = [](const Var<double>& x) {
+    return cast<double>(cast<float>(x) * cast<float>(x) * cast<float>(x));
+  };
   CHECK(grad(g)(2.0).item() == 12);
   CHECK(grad(grad(g))(2.0).item() == 12);
   CHECK(jvp(grad(g), 2.0, 0.5).tangent.item() == 6);
