@@ -113,8 +113,8 @@ static_assert(sizeof(Block) == 32);
 void free_block(Block* b);  // returns it to its pool; lets go of its base
 Block* take_block(Pool& pool, std::size_t bytes);
 
-inline void retain(Block* b) { b->refs.fetch_add(1, std::memory_order_relaxed); }
-inline void release(Block* b) {
+[[gnu::always_inline]] inline void retain(Block* b) { b->refs.fetch_add(1, std::memory_order_relaxed); }
+[[gnu::always_inline]] inline void release(Block* b) {
   // A sole owner needs no atomic read-modify-write: nobody else can be counting.
   if (b->refs.load(std::memory_order_acquire) == 1 ||
       b->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {

@@ -20,7 +20,20 @@ struct Source {
 };
 
 bool has_shape(const Block& b, const Shape& shape) {
-  return b.rank == shape.rank() && std::equal(shape.begin(), shape.end(), b.sizes());
+  if (b.rank != shape.rank()) return false;
+  for (std::size_t i = 0; i < b.rank; ++i) {
+    if (b.sizes()[i] != shape[i]) return false;
+  }
+  return true;
+}
+// Has it the elements of an array of these sizes in their order? (Leading axes of size 1 may be missing.)
+bool fills(const Block& b, const Size* sizes, std::size_t rank) {
+  if (!b.contiguous || b.rank > rank) return false;
+  const std::size_t shift = rank - b.rank;
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (sizes[i] != (i < shift ? 1 : b.sizes()[i - shift])) return false;
+  }
+  return true;
 }
 
 // Runs a kernel over arrays that broadcast to `shape`. Outputs are contiguous in that shape (or null).
@@ -34,7 +47,7 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
     p[i] = in[i].data;
     const Block* b = in[i].block;
     step[i] = b && b->rank != 0;
-    if (step[i]) simple = simple && b->contiguous && has_shape(*b, shape);
+    if (step[i]) simple = simple && fills(*b, shape.begin(), shape.rank());
   }
   if (simple) {
     const Size n = shape.size();
@@ -93,15 +106,15 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
   });
 }
 
-// Are all blocks contiguous and of one shape, besides scalars? `full` is then one of that shape.
+// Are all blocks contiguous and of one shape, besides scalars and missing leading axes of size 1? `full` is then one of it.
 bool one_shape(Block* const* blocks, std::size_t n, Block** full) {
   *full = blocks[0];
   for (std::size_t i = 1; i < n; ++i) {
-    if ((*full)->rank == 0 && blocks[i]->rank > 0) *full = blocks[i];
+    if (blocks[i]->rank > (*full)->rank) *full = blocks[i];
   }
   for (std::size_t i = 0; i < n; ++i) {
     const Block& b = *blocks[i];
-    if (b.rank != 0 && (!b.contiguous || !b.same_shape(**full))) return false;
+    if (b.rank != 0 && !fills(b, (*full)->sizes(), (*full)->rank)) return false;
   }
   return true;
 }
@@ -232,7 +245,7 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);
       const Block* x = n.input_block(i);
       sweep.add_block<T>(*n.inputs()[i].node(),
-                         has_shape(*x, shape) ? std::move(d) : sum_to<T>(*d, x->shape()));
+                         has_shape(*x, shape) ? std::move(d) : sum_to<T>(std::move(d), x->shape()));
     }
   }
   for (std::size_t i = 0; passed_on > 0 && i < N; ++i) {
@@ -240,7 +253,7 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     const Block* x = n.input_block(i);
     Ref d = --passed_on == 0 ? std::move(g[0]) : g[0];
     sweep.add_block<T>(*n.inputs()[i].node(),
-                       has_shape(*x, shape) ? std::move(d) : sum_to<T>(*d, x->shape()));
+                       has_shape(*x, shape) ? std::move(d) : sum_to<T>(std::move(d), x->shape()));
   }
 }
 

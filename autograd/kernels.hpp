@@ -31,7 +31,7 @@ template <class T>
 Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep);
 // Sums away what broadcasting added, so that the result has `shape`.
 template <class T>
-Ref sum_to(const Block& x, const Shape& shape);
+Ref sum_to(Ref x, const Shape& shape);
 
 // C (+)= A·B with A [m, k], B [k, n] by row and column steps, and C row-major with `c_row` between its rows.
 template <class T>

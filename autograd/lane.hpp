@@ -11,6 +11,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <limits>
 #include <type_traits>
 #include <xsimd/xsimd.hpp>
 
@@ -57,7 +58,8 @@ class Lane {
   friend Mask operator>(const Lane& a, const Lane& b) { return {a.v_ > b.v_}; }
   friend Mask operator>=(const Lane& a, const Lane& b) { return {a.v_ >= b.v_}; }
   friend Mask operator==(const Lane& a, const Lane& b) { return {a.v_ == b.v_}; }
-  friend Mask operator!=(const Lane& a, const Lane& b) { return {a.v_ != b.v_}; }
+  // xsimd's own != is false for NaN on some instruction sets.
+  friend Mask operator!=(const Lane& a, const Lane& b) { return {!(a.v_ == b.v_)}; }
   // Truth values stored as numbers: anything but 0 is true.
   friend Lane where(const Lane& c, const Lane& a, const Lane& b) { return where(c != 0, a, b); }
 
@@ -69,9 +71,16 @@ class Lane {
   friend Lane tanh(const Lane& x) { return Lane(xsimd::tanh(x.v_)); }
   friend Lane sin(const Lane& x) { return Lane(xsimd::sin(x.v_)); }
   friend Lane cos(const Lane& x) { return Lane(xsimd::cos(x.v_)); }
-  friend Lane erf(const Lane& x) { return Lane(xsimd::erf(x.v_)); }
+  // Beyond 10 it is 1 to the last bit, while xsimd's would overflow to NaN.
+  friend Lane erf(const Lane& x) {
+    return Lane(xsimd::erf(where(x > 10, 10, where(x < -10, -10, x)).v_));
+  }
   friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
-  friend Lane pow(const Lane& x, const Lane& y) { return Lane(xsimd::pow(x.v_, y.v_)); }
+  // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
+  friend Lane pow(const Lane& x, const Lane& y) {
+    const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), 0 * y);
+    return where(y == 0, 1, where(x == 0, at_zero, Lane(xsimd::pow(x.v_, y.v_))));
+  }
   // max(a, b) and min(a, b) with a NaN in either operand carried through.
   friend Lane maximum(const Lane& a, const Lane& b) {
     return where(a != a, a, where(a > b, a, b));

@@ -32,7 +32,8 @@ struct TapeState {
   std::uint64_t generation = 1;  // of the tape that uses this state now
   TapeState* merged_into = nullptr;
 };
-extern TapeState borrowed;  // marks a handle to a constant that somebody else keeps alive
+// Marks a handle to a constant that somebody else keeps alive while it is moved about; a copy of it owns its share.
+extern TapeState borrowed;
 
 inline Block* node_value(const Node* node);  // in tape.hpp
 [[noreturn]] void fail_dead_tape();
@@ -61,11 +62,7 @@ class Handle {
   }
   Handle(Handle&& other) noexcept
       : pointer_(other.pointer_), tape_(other.tape_), generation_(other.generation_) {
-    if (tape_ == &borrowed) {
-      retain(static_cast<Block*>(pointer_));
-      tape_ = nullptr;
-    }
-    if (!tape_) other.pointer_ = other.tape_ == &borrowed ? other.pointer_ : nullptr;
+    if (!tape_) other.pointer_ = nullptr;
   }
   Handle& operator=(Handle other) noexcept {
     std::swap(pointer_, other.pointer_);

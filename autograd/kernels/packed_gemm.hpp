@@ -240,19 +240,24 @@ void multiply(Size m, const Matrix<T>& a, const Panels<T>& b, T* c, Size c_row, 
   }
 }
 
-// Rows of A in groups of Tile<T>::rows, each group contiguous over k.
+// Rows of A in groups of Tile<T>::rows, each group contiguous over k. Where A's columns are contiguous, a few of them are
+// copied for all groups before the next few: lines that lie a power of two apart would evict each other otherwise.
 template <class T>
 void pack_rows(T* room, const Matrix<T>& a, Size m, Size k) {
-  constexpr int rows = Tile<T>::rows;
-  for (Size i = 0; i < m; i += rows) {
-    const Size count = std::min<Size>(rows, m - i);
-    T* out = room + i * k;
-    if (count == rows && a.row == 1) {
-      for (Size p = 0; p < k; ++p) std::copy_n(a.data + i + p * a.column, rows, out + p * rows);
-      continue;
-    }
-    for (Size p = 0; p < k; ++p) {
-      for (Size r = 0; r < count; ++r) out[p * rows + r] = a.data[(i + r) * a.row + p * a.column];
+  constexpr Size rows = Tile<T>::rows, few = 8;
+  for (Size p = 0; p < k; p += few) {
+    const Size end = std::min(p + few, k);
+    for (Size i = 0; i < m; i += rows) {
+      const Size count = std::min(rows, m - i);
+      T* out = room + i * k;
+      const T* in = a.data + i * a.row;
+      if (count == rows && a.row == 1) {
+        for (Size q = p; q < end; ++q) std::copy_n(in + q * a.column, rows, out + q * rows);
+        continue;
+      }
+      for (Size q = p; q < end; ++q) {
+        for (Size r = 0; r < count; ++r) out[q * rows + r] = in[r * a.row + q * a.column];
+      }
     }
   }
 }

@@ -128,19 +128,21 @@ Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep) {
 }
 
 template <class T>
-Ref sum_to(const Block& x, const Shape& shape) {
-  const std::size_t shift = x.rank - shape.rank();
-  unsigned axes = 0;
-  for (std::size_t i = 0; i < x.rank; ++i) {
-    if (i < shift || (shape[i - shift] == 1 && x.sizes()[i] != 1)) axes |= 1U << i;
+Ref sum_to(Ref x, const Shape& shape) {
+  if (x->size() == shape.size()) {
+    return relabel(x->contiguous ? std::move(x) : contiguous(x.get()), shape);
   }
-  if (axes == 0) return Ref::share(const_cast<Block*>(&x));
-  return relabel(reduce<T>(Reduction::sum, x, axes, KeepDims::yes), shape);
+  const std::size_t shift = x->rank - shape.rank();
+  unsigned axes = 0;
+  for (std::size_t i = 0; i < x->rank; ++i) {
+    if (i < shift || (shape[i - shift] == 1 && x->sizes()[i] != 1)) axes |= 1U << i;
+  }
+  return relabel(reduce<T>(Reduction::sum, *x, axes, KeepDims::yes), shape);
 }
 
 template Ref reduce<float>(Reduction, const Block&, unsigned, KeepDims);
 template Ref reduce<double>(Reduction, const Block&, unsigned, KeepDims);
-template Ref sum_to<float>(const Block&, const Shape&);
-template Ref sum_to<double>(const Block&, const Shape&);
+template Ref sum_to<float>(Ref, const Shape&);
+template Ref sum_to<double>(Ref, const Shape&);
 
 }  // namespace unroll::detail

@@ -80,7 +80,7 @@ struct SumTo {
   Shape shape;
   template <class T>
   Var<T> f(const Var<T>& x) const {
-    return Var<T>(Handle(detail::sum_to<T>(*x.handle().block(), shape)));
+    return Var<T>(Handle(detail::sum_to<T>(x.handle().share(), shape)));
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
