@@ -43,7 +43,7 @@ struct Lstm {
         h = sigmoid(gates[3]) * tanh(cell);
         predictions.push_back(read_out(h, V_, c_));
       }
-      return notes_loss(stack(predictions), V(ys));
+      return squared_error(stack(predictions), V(ys));
     };
     const auto g = grad(loss)(V(p.weight_ih), V(p.weight_hh), V(p.bias_ih), V(p.bias_hh), V(p.V),
                               V(p.c), V(h0), V(c0), V(xs), zeros<double>({T, B, 4 * H}));

@@ -1,119 +1,143 @@
-#include "unroll/models/compare_gradients.hpp"
-#include "unroll/models/rnn.hpp"
-#include "unroll/tests/test_manual_helpers.hpp"
+#include "unroll/autograd/random.hpp"
+#include "unroll/models/hand_and_tape.hpp"
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <string>
+
 using namespace unroll;
-using namespace unroll::test;
 
 namespace {
 
+constexpr Size inputs = 5, hidden = 8, classes = 4;
+
 template <class T>
-Dense<T> cast_to(const Array& x) {
-  return xt::cast<T>(x);
+Var<T> random_values(std::uint64_t seed, const Shape& shape, double scale = 0.8) {
+  return uniform<T>(Key(seed), shape, static_cast<T>(-scale), static_cast<T>(scale));
+}
+template <class Tree>
+Tree random_like(const Tree& tree, std::uint64_t seed, double scale = 0.8) {
+  return tree_map(
+      [&](const auto& p) {
+        using T = typename std::remove_cvref_t<decltype(p)>::value_type;
+        return random_values<T>(++seed, p.shape(), scale);
+      },
+      tree);
 }
 
-// One network and one batch, for the hand and for the tape.
 template <class T>
-struct RnnProblem {
-  manual::RnnParameters<T> parameters;
-  Dense<T> xs, ys, a0;
+NotesRnn<T> network(const NotesRnn<T>*) {
+  return {random_values<T>(1, {hidden, inputs}), random_values<T>(2, {hidden, hidden}, 0.5),
+          random_values<T>(3, {hidden}), random_values<T>(4, {classes, hidden}),
+          random_values<T>(5, {classes})};
+}
+template <class T, class Cell>
+CellNetwork<T, Cell> network(const CellNetwork<T, Cell>*) {
+  return {random_like(Cell::make(Key(1), inputs, hidden), 10, 0.5),
+          random_values<T>(4, {classes, hidden}), random_values<T>(5, {classes})};
+}
+template <class T>
+Var<T> state_of(const NotesRnn<T>&, Size batch) {
+  return random_values<T>(6, {batch, hidden});
+}
+template <class T, class Cell>
+auto state_of(const CellNetwork<T, Cell>& net, Size batch) {
+  return random_like(net.cell.initial_state(batch), 30);
+}
 
-  RnnProblem(std::size_t steps, std::size_t B, std::size_t I, std::size_t H, std::size_t K)
-      : parameters{cast_to<T>(random_array({H, I}, 1)), cast_to<T>(random_array({H, H}, 2, 0.5)),
-                   cast_to<T>(random_array({H}, 3)), cast_to<T>(random_array({K, H}, 4)),
-                   cast_to<T>(random_array({K}, 5))},
-        xs(cast_to<T>(random_array({steps, B, I}, 6))),
-        ys(cast_to<T>(one_hot(steps, B, K, 7))),
-        a0(cast_to<T>(random_array({B, H}, 8))) {}
+// A network with one batch.
+template <class T, class Net>
+struct Problem {
+  Net net = network(static_cast<const Net*>(nullptr));
+  Var<T> xs, ys;
+  decltype(state_of(net, 1)) state;
 
-  NotesRnn<T> network() const {
-    const auto& p = parameters;
-    return {p.U, p.W, p.b, p.V, p.c};
-  }
-  Var<T> probes() const {
-    return zeros<T>({static_cast<Size>(xs.shape(0)), static_cast<Size>(xs.shape(1)),
-                     static_cast<Size>(parameters.U.shape(0))});
-  }
+  Problem(Size steps, Size batch)
+      : xs(random_values<T>(7, {steps, batch, inputs})),
+        ys(one_hot<T>(randint(Key(8), {steps, batch}, 0, classes), classes)),
+        state(state_of(net, batch)) {}
 
-  GradientSet by_tape() const {
-    const Var<T> targets = ys;
-    const auto [g, g_a0, g_xs, g_z] =
-        grad([&](const NotesRnn<T>& n, const Var<T>& a, const Var<T>& x, const Var<T>& probe) {
-          return n.loss(x, targets, a, probe);
-        })(network(), Var<T>(a0), Var<T>(xs), probes());
-    GradientSet set = gradient_set(g);
-    set.parameters.push_back({"a0", double_array(g_a0)});
-    set.parameters.push_back({"xs", double_array(g_xs)});
-    set.steps = {{"z", double_array(g_z), {"a"}}};
-    return set;
+  auto loss() const {
+    return [this](const Net& n) { return n.loss(xs, ys, state); };
   }
-  GradientSet by_hand() const { return gradient_set(manual::rnn_backward(parameters, xs, ys, a0)); }
 };
 
-template <class T>
-double compare_all_lengths(double tolerance) {
+template <class T, class Net>
+double tape_against_hand(const char* name) {
+  const double tolerance = std::is_same_v<T, double> ? 1e-12 : 1e-5;
   double worst = 0;
-  for (const std::size_t steps : {1, 2, 7, 50, 200}) {
-    for (const std::size_t B : {1, 3, 16}) {
-      const RnnProblem<T> problem(steps, B, 5, 8, 4);
-      const auto r = compare_gradients(problem.by_hand(), problem.by_tape(), tolerance);
+  for (const Size steps : {1, 2, 7, 50, 200}) {
+    for (const Size batch : {1, 3, 16}) {
+      const Problem<T, Net> p(steps, batch);
+      const auto r = compare_gradients(gradients_by_hand(p.net, p.xs, p.ys, p.state),
+                                       gradients_by_tape(p.net, p.xs, p.ys, p.state), tolerance);
+      CAPTURE(name);
       CAPTURE(steps);
-      CAPTURE(B);
+      CAPTURE(batch);
       INFO(r);
       CHECK(r.ok());
+      CHECK(r.steps.size() >= static_cast<std::size_t>(steps));
       worst = std::max(worst, r.worst());
     }
   }
   return worst;
 }
 
-}  // namespace
-
-TEST_CASE("the tape gives the notes' network the gradient that was derived by hand, in double") {
-  const double worst = compare_all_lengths<double>(1e-12);
-  MESSAGE("RNN, tape against hand, double, T to 200, B to 16: largest difference ", worst);
+template <class T>
+void all_networks(const char* type) {
+  const double notes = tape_against_hand<T, NotesRnn<T>>("the notes' RNN");
+  const double elman = tape_against_hand<T, CellNetwork<T, Elman<T>>>("Elman");
+  const double lstm = tape_against_hand<T, CellNetwork<T, Lstm<T>>>("LSTM");
+  const double gru = tape_against_hand<T, CellNetwork<T, Gru<T>>>("GRU");
+  MESSAGE("tape against hand, " << std::string(type)
+                                << ", T in {1, 2, 7, 50, 200}, B in {1, 3, 16}: RNN " << notes
+                                << ", Elman cell " << elman << ", LSTM " << lstm << ", GRU "
+                                << gru);
 }
 
-TEST_CASE("the tape gives the notes' network the gradient that was derived by hand, in float") {
-  const double worst = compare_all_lengths<float>(1e-5);
-  MESSAGE("RNN, tape against hand, float, T to 200, B to 16: largest difference ", worst);
+template <class Net>
+void tangent_identity() {
+  const Problem<double, Net> p(50, 3);
+  const Net direction = random_like(p.net, 50);
+  const double tangent = jvp(p.loss(), p.net, direction).tangent.item();
+  const double product = tree_dot<double>(grad(p.loss())(p.net), direction).item();
+  CHECK(std::abs(tangent - product) <= 1e-12 * std::max(1.0, std::abs(product)));
+  CHECK(std::abs(product) > 1e-3);
+}
+
+}  // namespace
+
+TEST_CASE("the tape gives RNN, LSTM and GRU the gradients derived by hand, in double") {
+  all_networks<double>("double");
+}
+
+TEST_CASE("the tape gives RNN, LSTM and GRU the gradients derived by hand, in float") {
+  all_networks<float>("float");
 }
 
 TEST_CASE("loss and predictions of the notes' network are those of the hand-written forward pass") {
-  const RnnProblem<double> problem(7, 3, 5, 8, 4);
-  const auto g = manual::rnn_backward(problem.parameters, problem.xs, problem.ys, problem.a0);
-  const auto net = problem.network();
-  const double loss = net.loss(problem.xs, problem.ys, problem.a0).item();
-  CHECK(loss == doctest::Approx(g.loss).epsilon(1e-14));
-  const Array predictions = net.predictions(problem.xs, problem.a0).value();
-  CHECK(normwise_difference(predictions, g.predictions) <= 1e-14);
+  const Problem<double, NotesRnn<double>> p(7, 3);
+  const auto& n = p.net;
+  const auto g =
+      manual::rnn_backward<double>({dense(n.U), dense(n.W), dense(n.b), dense(n.V), dense(n.c)},
+                                   dense(p.xs), dense(p.ys), dense(p.state));
+  CHECK(n.loss(p.xs, p.ys, p.state).item() == doctest::Approx(g.loss).epsilon(1e-14));
+  const auto predictions = n.predictions(p.xs, p.state).to_vector();
+  REQUIRE(predictions.size() == g.predictions.size());
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    CHECK(std::abs(predictions[i] - g.predictions.data()[i]) <= 1e-15);
+  }
 }
 
-TEST_CASE("the notes' network: the tangent of the loss is the gradient times the direction") {
-  const RnnProblem<double> problem(50, 3, 5, 8, 4);
-  const Var<double> xs = problem.xs, ys = problem.ys, a0 = problem.a0;
-  const auto loss = [&](const NotesRnn<double>& n) { return n.loss(xs, ys, a0); };
-  const auto net = problem.network();
-  std::uint64_t seed = 100;
-  const auto direction = tree_map(
-      [&](const auto& p) {
-        std::vector<double> v(static_cast<std::size_t>(p.size()));
-        const Array r = random_array({v.size()}, ++seed);
-        std::copy(r.begin(), r.end(), v.begin());
-        return Var<double>(p.shape(), v);
-      },
-      net);
-  const double tangent = jvp(loss, net, direction).tangent.item();
-  const double product = tree_dot<double>(grad(loss)(net), direction).item();
-  CHECK(std::abs(tangent - product) <= 1e-12 * std::abs(product));
+TEST_CASE("the tangent of each network's loss is its gradient times the direction") {
+  tangent_identity<NotesRnn<double>>();
+  tangent_identity<CellNetwork<double, Lstm<double>>>();
+  tangent_identity<CellNetwork<double, Gru<double>>>();
 }
 
-TEST_CASE("targets of another shape than the predictions are named, not broadcast") {
-  const RnnProblem<double> problem(2, 3, 5, 8, 4);
-  const Var<double> ys = zeros<double>({2, 1, 4});
-  CHECK_THROWS_WITH_AS((void)problem.network().loss(problem.xs, ys, problem.a0),
-                       "[notes_loss] predictions have shape [2, 3, 4], targets [2, 1, 4]",
-                       std::invalid_argument);
+TEST_CASE("targets of another shape than the predictions are refused, not broadcast") {
+  const Problem<double, NotesRnn<double>> p(2, 3);
+  const Var<double> ys = zeros<double>({2, 1, classes});
+  CHECK_THROWS_AS((void)p.net.loss(p.xs, ys, p.state), std::invalid_argument);
 }
