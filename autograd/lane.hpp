@@ -40,8 +40,7 @@ class Lane {
 
   Lane() = default;
   template <class U>
-    requires std::is_arithmetic_v<U>
-  Lane(U x) : v_(static_cast<T>(x)) {}
+  requires std::is_arithmetic_v<U> Lane(U x) : v_(static_cast<T>(x)) {}
   explicit Lane(const Batch& v) : v_(v) {}
   static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
   void store(T* p) const { v_.store_unaligned(p); }
@@ -78,16 +77,12 @@ class Lane {
   friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
   // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
   friend Lane pow(const Lane& x, const Lane& y) {
-    const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), 0 * y);
+    const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), where(y > 0, 0, y));
     return where(y == 0, 1, where(x == 0, at_zero, Lane(xsimd::pow(x.v_, y.v_))));
   }
   // max(a, b) and min(a, b) with a NaN in either operand carried through.
-  friend Lane maximum(const Lane& a, const Lane& b) {
-    return where(a != a, a, where(a > b, a, b));
-  }
-  friend Lane minimum(const Lane& a, const Lane& b) {
-    return where(a != a, a, where(a < b, a, b));
-  }
+  friend Lane maximum(const Lane& a, const Lane& b) { return where(a != a, a, where(a > b, a, b)); }
+  friend Lane minimum(const Lane& a, const Lane& b) { return where(a != a, a, where(a < b, a, b)); }
 
  private:
   Batch v_;
