@@ -2,8 +2,12 @@
 // saving.
 //
 //   #include <unroll/nn/nn.hpp>
+//
+// With the transforms (value_and_grad, ...), which every training loop needs; `fuse` and xtensor arrays
+// have headers of their own: unroll/autograd/elementwise.hpp, unroll/autograd/xtensor.hpp.
 #pragma once
 
+#include "unroll/autograd/transforms.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/embedding.hpp"
 #include "unroll/nn/init.hpp"

@@ -1,0 +1,103 @@
+// Losses against their formulas in plain loops, at extreme values, and under differences.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "unroll/autograd/check.hpp"
+#include "unroll/autograd/random.hpp"
+#include "unroll/nn/losses.hpp"
+
+using namespace unroll;
+
+namespace {
+
+const Shape shape{4, 3, 5};  // [T, B, K]
+const Var<double> logits = normal<double>(Key(1), shape, 0, 2);
+const Var<double> targets = softmax(normal<double>(Key(2), shape));
+const Indices labels = randint(Key(3), {4, 3}, 0, 5);
+
+double log_probability(const std::vector<double>& z, std::size_t row, std::size_t k) {
+  double total = 0;
+  for (std::size_t j = 0; j < 5; ++j) total += std::exp(z[row * 5 + j]);
+  return z[row * 5 + k] - std::log(total);
+}
+
+}  // namespace
+
+TEST_CASE("The squared error sums over classes and averages over steps and batch") {
+  const auto p = logits.to_vector(), y = targets.to_vector();
+  double expected = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) expected += (p[i] - y[i]) * (p[i] - y[i]);
+  CHECK(std::abs(squared_error(logits, targets).item() - expected / 12) < 1e-13);
+  CHECK(std::abs(mse(logits, targets).item() - expected / 60) < 1e-14);
+  CHECK(squared_error(Var<double>({2}, {1, 2}), Var<double>({2}, {3, 5})).item() == 13);
+}
+
+TEST_CASE("Cross-entropy is the mean of -log p of the labels") {
+  const auto z = logits.to_vector();
+  double expected = 0;
+  for (std::size_t row = 0; row < 12; ++row) {
+    expected -=
+        log_probability(z, row, static_cast<std::size_t>(labels(static_cast<Size>(row)))) / 12;
+  }
+  CHECK(std::abs(cross_entropy(logits, labels).item() - expected) < 1e-14);
+  CHECK(std::abs(cross_entropy(logits, one_hot<double>(labels, 5)).item() - expected) < 1e-14);
+  CHECK(std::abs(cross_entropy(zeros<double>({7, 5}), zeros<double>({7, 5}) + 0.2).item() -
+                 std::log(5.0)) < 1e-14);
+  CHECK(cross_entropy(Var<double>({2}, {0, std::log(3.0)}), Indices(0)).item() ==
+        doctest::Approx(std::log(4.0)).epsilon(1e-14));
+}
+
+TEST_CASE("The gradient of cross-entropy is (softmax - target) / rows") {
+  const auto g = grad([](const Var<double>& z) { return cross_entropy(z, labels); })(logits);
+  const auto expected = ((softmax(logits) - one_hot<double>(labels, 5)) / 12.0).to_vector();
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    CHECK(std::abs(g.to_vector()[i] - expected[i]) < 1e-15);
+}
+
+TEST_CASE("Binary cross-entropy is that of the two classes' probabilities") {
+  const auto z = logits.to_vector(), y = targets.to_vector();
+  double expected = 0;
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    const double p = 1 / (1 + std::exp(-z[i]));
+    expected -= (y[i] * std::log(p) + (1 - y[i]) * std::log(1 - p)) / 60;
+  }
+  CHECK(std::abs(binary_cross_entropy_with_logits(logits, targets).item() - expected) < 1e-14);
+}
+
+TEST_CASE("Losses of extreme logits are finite, and so are their gradients") {
+  const Var<double> z({2, 2}, {1000, -1000, -1000, 1000}), y({2, 2}, {0, 1, 0, 1});
+  CHECK(cross_entropy(z, Indices({2}, {1, 1})).item() == 1000);
+  CHECK(binary_cross_entropy_with_logits(z, y).item() == 500);
+  const auto g =
+      grad([&](const Var<double>& x) { return binary_cross_entropy_with_logits(x, y); })(z);
+  CHECK(g.to_vector() == std::vector<double>{0.25, -0.25, 0, 0});
+}
+
+TEST_CASE("Losses are right under differences, to second order") {
+  check_grads([](const Var<double>& z) { return squared_error(softmax(z), targets); }, logits);
+  check_grads([](const Var<double>& z) { return mse(z, targets); }, logits);
+  check_grads([](const Var<double>& z) { return cross_entropy(z, labels); }, logits);
+  check_grads([](const Var<double>& z, const Var<double>& p) { return cross_entropy(z, p); },
+              std::tuple{logits, targets});
+  check_grads([](const Var<double>& z,
+                 const Var<double>& p) { return binary_cross_entropy_with_logits(z, p); },
+              std::tuple{logits, targets});
+}
+
+TEST_CASE("Shapes that do not belong together are refused instead of broadcast") {
+  const Var<double> column = ones<double>({4, 3, 1});
+  CHECK_THROWS_WITH_AS(
+      (void)squared_error(logits, column),
+      "[squared_error] predictions and targets differ in shape: [4, 3, 5] and [4, 3, 1]",
+      std::invalid_argument);
+  CHECK_THROWS_AS((void)mse(logits, column), std::invalid_argument);
+  CHECK_THROWS_AS((void)cross_entropy(logits, column), std::invalid_argument);
+  CHECK_THROWS_AS((void)binary_cross_entropy_with_logits(logits, column), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)cross_entropy(logits, Indices({3}, {0, 1, 2})),
+                       "[cross_entropy] logits [4, 3, 5] need labels of shape [4, 3], not [3]",
+                       std::invalid_argument);
+  CHECK_THROWS_AS((void)cross_entropy(zeros<double>({1, 5}), Indices({1}, {5})),
+                  std::invalid_argument);
+  CHECK_THROWS_AS((void)squared_error(Var<double>(1.0), Var<double>(1.0)), std::invalid_argument);
+}
