@@ -86,8 +86,8 @@ void for_lanes(Size n, F&& f) {
       [k](T* p, const Lane<T>& x) { x.store(p + k); });
   }
   if (k < n) {
-    f([k, n](const T* p) { return inner::load_part(p + k, n - k); },
-      [k, n](T* p, const Lane<T>& x) { inner::store_part(x, p + k, n - k); });
+    f([k, n](const T* p) { return detail::tiles::load_part(p + k, n - k); },
+      [k, n](T* p, const Lane<T>& x) { detail::tiles::store_part(x, p + k, n - k); });
   }
 }
 
@@ -96,13 +96,14 @@ template <class T>
 class Recurrence {
  public:
   Recurrence(Size rows, Size k, Size n)
-      : rows_(rows), packed_(k, n, rows == 1 ? row_lanes<T>(n) : Tile<T>::lanes) {}
+      : rows_(rows),
+        packed_(k, n, rows == 1 ? detail::row_lanes<T>(n) : detail::Tile<T>::lanes) {}
   void pack(const Matrix<T>& b) { packed_.pack(b); }
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
     if (rows_ == 1) {
-      multiply_row(a, packed_, c, accumulate);
+      detail::multiply_row(a, packed_.panels(), c, accumulate);
     } else {
-      multiply(rows_, a, a_row, packed_, c, c_row, accumulate);
+      detail::multiply(rows_, {a, a_row, 1}, packed_.panels(), c, c_row, accumulate);
     }
   }
   std::size_t bytes() const { return packed_.bytes(); }

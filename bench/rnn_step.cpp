@@ -26,7 +26,7 @@ using namespace unroll::bench;
 struct Options {
   std::vector<std::string> cells, implementations{"all"};
   std::vector<Case> cases;
-  std::string dtype = "float", format = "table", read_out = "stacked";
+  std::string dtype = "float", format = "table", read_out = "stacked", profile;
   double seconds = 2;
   int alternations = 30;
   bool check = false;
@@ -84,7 +84,7 @@ double blas_seconds(const Case& c, Size gates) {
       3, 1e-2);
 }
 
-template <class T, template <class> class Hand, template <class, Style> class Cell>
+template <class T, template <class> class Hand, template <class, Style> class Cell, auto Layer>
 class Measurement {
  public:
   Measurement(const Options& options, std::string cell, const Case& size)
@@ -94,6 +94,7 @@ class Measurement {
     const ReadOut read_out = options.read_out == "stacked" ? ReadOut::stacked : ReadOut::per_step;
     add_user<Cell<T, Style::ops>>("ops", read_out);
     add_user<Cell<T, Style::fused>>("fused", read_out);
+    add_layer();
   }
 
   bool losses_agree() {
@@ -113,6 +114,15 @@ class Measurement {
       }
     }
     return agree;
+  }
+
+  // Runs one implementation alone, for a profiler to look at.
+  void loop(const std::string& name) {
+    for (Implementation& i : all_) {
+      if (i.name != name) continue;
+      const double begin = cpu_seconds();
+      while (cpu_seconds() - begin < options_.seconds) i.step(rate);
+    }
   }
 
   // Ratios to the hand-written step, by implementation.
@@ -170,11 +180,18 @@ class Measurement {
   }
   template <class C>
   void add_user(const std::string& name, ReadOut read_out) {
-    if (!wanted(name)) return;
+    if (wanted(name)) add(name, std::make_shared<UserStep<T, C>>(problem_, weights_, read_out));
+  }
+  void add_layer() {
+    using LayerCell = decltype(Layer(weights_, problem_.size.H));
+    if (!wanted("layer")) return;
+    add("layer", std::make_shared<LayerStep<T, LayerCell>>(problem_, weights_, Layer(weights_, problem_.size.H)));
+  }
+  template <class Step>
+  void add(const std::string& name, std::shared_ptr<Step> step) {
     std::size_t own = problem_.xs.size();
     weights_.each([&](const auto& v) { own += v.size(); });
-    auto user = std::make_shared<UserStep<T, C>>(problem_, weights_, read_out);
-    all_.push_back({name, [user](double r) { return user->step(r); },
+    all_.push_back({name, [step](double r) { return step->step(r); },
                     static_cast<std::int64_t>(own * sizeof(T)), {}, {}, 0});
   }
   void print(const Implementation& i) const {
@@ -221,8 +238,10 @@ int run_all(const Options& options) {
   for (const Case& c : options.cases) {
     std::vector<std::string> names;
     std::vector<std::vector<Interval>> ratios;
-    const auto one = [&]<template <class> class Hand, template <class, Style> class Cell>(const std::string& name) {
-      Measurement<T, Hand, Cell> m(options, name, c);
+    const auto one = [&]<template <class> class Hand, template <class, Style> class Cell, auto Layer>(
+                         const std::string& name) {
+      Measurement<T, Hand, Cell, Layer> m(options, name, c);
+      if (!options.profile.empty()) return m.loop(options.profile);
       agree = m.losses_agree() && agree;
       const auto results = m.run();
       names.resize(results.size());
@@ -233,9 +252,9 @@ int run_all(const Options& options) {
       }
     };
     for (const std::string& cell : options.cells) {
-      if (cell == "elman") one.template operator()<HandElman, UserElman>(cell);
-      if (cell == "lstm") one.template operator()<HandLstm, UserLstm>(cell);
-      if (cell == "gru") one.template operator()<HandGru, UserGru>(cell);
+      if (cell == "elman") one.template operator()<HandElman, UserElman, LayerOf<T>::elman>(cell);
+      if (cell == "lstm") one.template operator()<HandLstm, UserLstm, LayerOf<T>::lstm>(cell);
+      if (cell == "gru") one.template operator()<HandGru, UserGru, LayerOf<T>::gru>(cell);
     }
     for (std::size_t i = 1; i < names.size(); ++i) {
       const Interval g = geometric_mean(ratios[i]);
@@ -267,6 +286,7 @@ int main(int argc, char** argv) {
   app.add_option("--format", options.format)->check(CLI::IsMember({"table", "json"}));
   app.add_option("--seconds", options.seconds, "at least, per cell and case");
   app.add_option("--alternations", options.alternations, "at least");
+  app.add_option("--profile", options.profile, "only run this implementation for --seconds");
   app.add_flag("--check", options.check, "fail when a bar is missed");
   CLI11_PARSE(app, argc, argv);
   options.cells = cell == "all" ? std::vector<std::string>{"elman", "lstm", "gru"} : std::vector{cell};

@@ -1,8 +1,10 @@
-// The cells as a user of the library would write them, from plain ops and with `fuse`, and the training step around them.
+// The cells as a user of the library would write them, from plain ops and with `fuse`, the library's own layers, and the
+// training step around them.
 #pragma once
 
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/bench/hand_common.hpp"
+#include "unroll/nn/nn.hpp"
 
 namespace unroll::bench {
 
@@ -147,6 +149,68 @@ class UserStep {
   Indices labels_;
   Model model_;
   std::vector<Var<T>> rows_;
+};
+
+// ---- the library's layers ----------------------------------------------------------------------------------------------
+
+// From the same weights. The layers have a bias on either side; what the others do not have stays 0: `mask` is 0 there.
+template <class T>
+struct LayerOf {
+  static unroll::Elman<T> elman(const Weights<T>& w, Size H) {
+    return {Var<T>({H, H}, w.U), Var<T>({H, H}, w.W), Var<T>({H}, w.b)};
+  }
+  static unroll::Lstm<T> lstm(const Weights<T>& w, Size H) {
+    return {Var<T>({4 * H, H}, w.U), Var<T>({4 * H, H}, w.W), Var<T>({4 * H}, w.b), zeros<T>({4 * H})};
+  }
+  static unroll::Gru<T> gru(const Weights<T>& w, Size H) {
+    return {Var<T>({3 * H, H}, w.U), Var<T>({3 * H, H}, w.W), Var<T>({3 * H}, w.b),
+            concat({zeros<T>({2 * H}), Var<T>({H}, w.bn)})};
+  }
+};
+
+template <class T, class Cell>
+struct LayerModel {
+  Cell cell;
+  unroll::Linear<T> read_out;
+  static constexpr auto fields() {
+    return std::tuple{field("cell", &LayerModel::cell), field("read_out", &LayerModel::read_out)};
+  }
+};
+
+template <class T, class Cell>
+class LayerStep {
+ public:
+  LayerStep(const Problem<T>& problem, const Weights<T>& w, Cell cell)
+      : xs_(Shape{problem.size.T, problem.size.B, problem.size.H}, problem.xs),
+        labels_(Shape{problem.size.T, problem.size.B}, problem.labels),
+        model_{std::move(cell), {Var<T>({classes, problem.size.H}, w.V), Var<T>({classes}, w.c)}},
+        sgd_(model_) {
+    if constexpr (requires { model_.cell.bias_hh; }) {
+      const Size H = problem.size.H, all = model_.cell.bias_hh.size();
+      mask_ = all == 3 * H ? concat({zeros<T>({2 * H}), ones<T>({H})}) : zeros<T>({all});
+    }
+  }
+
+  double step(double rate) {
+    auto [loss, gradient] = value_and_grad(
+        [&](const Model& m) {
+          const auto run = unroll::unroll(m.cell, xs_, m.cell.initial_state(xs_.size(1)));
+          return cross_entropy(m.read_out(run.outputs), labels_);
+        },
+        model_);
+    if constexpr (requires { model_.cell.bias_hh; }) gradient.cell.bias_hh = gradient.cell.bias_hh * mask_;
+    sgd_.options.learning_rate = rate;
+    sgd_.step(model_, gradient);
+    return static_cast<double>(loss.item());
+  }
+
+ private:
+  using Model = LayerModel<T, Cell>;
+  Var<T> xs_;
+  Indices labels_;
+  Model model_;
+  Sgd<Model> sgd_;
+  Var<T> mask_;
 };
 
 }  // namespace unroll::bench

@@ -1,0 +1,126 @@
+// How cost grows: with the number of steps of an unrolled cell, the number of slices of one array, the length of a chain.
+//
+//   scaling --check
+//
+// The exponent is the slope of log cost over log size (least squares); peak memory is that of the process.
+#include <cblas.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+
+#include "unroll/autograd/autograd.hpp"
+#include "unroll/bench/measure.hpp"
+
+namespace {
+
+using namespace unroll;
+using namespace unroll::bench;
+
+struct Point {
+  double size, seconds;
+};
+
+double exponent(const std::vector<Point>& points) {
+  double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+  for (const Point& p : points) {
+    const double lx = std::log(p.size), ly = std::log(p.seconds);
+    n += 1, x += lx, y += ly, xx += lx * lx, xy += lx * ly;
+  }
+  return (n * xy - x * y) / (n * xx - x * x);
+}
+
+double peak_gigabytes() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024e-9;
+}
+
+double seconds_of(const auto& f) {
+  const double begin = cpu_seconds();
+  f();
+  return cpu_seconds() - begin;
+}
+// The best of several: growth is what is wanted here, and a neighbour's noise only adds.
+double best_of(int rounds, const auto& f) {
+  double best = seconds_of(f);
+  for (int r = 1; r < rounds; ++r) best = std::min(best, seconds_of(f));
+  return best;
+}
+
+template <class F>
+std::vector<Point> measure(const char* what, std::initializer_list<Size> sizes, F&& f) {
+  std::vector<Point> points;
+  fmt::print("{}\n", what);
+  for (Size n : sizes) {
+    const double s = best_of(n >= 100000 ? 2 : 5, [&] { f(n); });
+    points.push_back({static_cast<double>(n), s});
+    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n, s * 1e3,
+               s * 1e9 / static_cast<double>(n), peak_gigabytes());
+    std::fflush(stdout);
+  }
+  fmt::print("  exponent {:.3f}\n", exponent(points));
+  return points;
+}
+
+double cost_each(const Point& p) { return p.seconds / p.size; }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  openblas_set_num_threads(1);
+  bool check = false;
+  Size largest = 1000000;
+  CLI::App app{"Growth of cost with size"};
+  app.add_flag("--check", check, "fail when a bar is missed");
+  app.add_option("--steps", largest, "the longest unroll");
+  CLI11_PARSE(app, argc, argv);
+  bool met = true;
+  const auto bar = [&](const char* what, double value, double limit) {
+    met = met && value <= limit;
+    fmt::print("  {} {:.3g}, bar {:.3g}: {}\n", what, value, limit, value <= limit ? "met" : "MISSED");
+  };
+
+  // a_t = tanh(W a_{t-1} + x), H = 4, B = 1; the loss is the sum of the last state.
+  const std::vector<float> w(16, 0.1F), x(4, 0.5F);
+  const Var<float> W({4, 4}, w), in({1, 4}, x);
+  const auto steps = measure("steps of a cell, H = 4: forward and backward", {1000, 10000, 100000, largest}, [&](Size T) {
+    (void)value_and_grad(
+        [&](const Var<float>& weights) {
+          Var<float> a = zeros<float>({1, 4});
+          for (Size t = 0; t < T; ++t) a = tanh(linear(a, weights) + in);
+          return sum(a);
+        },
+        W);
+  });
+  bar("cost per step, longest over 1000 steps:", cost_each(steps.back()) / cost_each(steps.front()), 3);
+  bar("exponent from 10000 steps on:", exponent({steps.begin() + 1, steps.end()}), 1.05);
+  bar("peak memory, GB:", peak_gigabytes(), 2);
+  trim_memory();
+
+  const std::vector<float> table(10000 * 64, 0.1F);
+  const Var<float> array({10000, 64}, table);
+  const auto slices = measure("slices of one array [10000, 64]", {1000, 10000}, [&](Size count) {
+    (void)value_and_grad(
+        [&](const Var<float>& v) {
+          Var<float> total = index(v, 0, 0);
+          for (Size i = 1; i < count; ++i) total = total + index(v, 0, i);
+          return sum(total);
+        },
+        array);
+  });
+  bar("10000 slices over 1000:", slices[1].seconds / slices[0].seconds, 12);
+  trim_memory();
+
+  const auto chain = measure("a chain of additions, 1 float", {2000, 20000, 200000, 2000000}, [&](Size n) {
+    (void)value_and_grad(
+        [&](const Var<float>& v) {
+          Var<float> y = v;
+          for (Size i = 0; i < n; ++i) y = y + v;
+          return y;
+        },
+        Var<float>(1.0F));
+  });
+  bar("exponent of a chain:", exponent(chain), 1.1);
+  return check && !met ? 1 : 0;
+}
