@@ -37,6 +37,17 @@ Var<T> zeros_like_shape(const Shape& shape);
 template <class T>
 Var<T> sum_all(const Var<T>& x);
 
+// Does the op declare an adjoint for argument I of the arguments J...?
+template <std::size_t, class V>
+using Repeated = const V&;
+template <class Op, class V, std::size_t I, std::size_t... J>
+constexpr bool has_adjoint(std::index_sequence<J...>) {
+  return requires {
+    std::declval<const Op&>().adjoint(wrt<I>{}, std::declval<const V&>(),
+                                      std::declval<Repeated<J, V>>()...);
+  };
+}
+
 template <class Op, class T, std::size_t N>
 struct GeneralOp {
   static const Op& op(Node& n) { return *static_cast<const Op*>(n.op()); }
@@ -45,7 +56,7 @@ struct GeneralOp {
   template <std::size_t I, class G, class Y, class X>
   static auto vjp(const Op& op, const G& g, const Y& y, const X& x) {
     return [&]<std::size_t... J>(std::index_sequence<J...>) {
-      if constexpr (requires { op.adjoint(wrt<I>{}, g, x[J]...); }) {
+      if constexpr (has_adjoint<Op, Var<T>, I>(std::make_index_sequence<N>{})) {
         return op.adjoint(wrt<I>{}, g, x[J]...);
       } else {
         return op.vjp(wrt<I>{}, g, y, x[J]...);
@@ -69,12 +80,7 @@ struct GeneralOp {
           ...);
     }(indices);
   }
-  static constexpr bool linear = []<std::size_t... I>(std::index_sequence<I...>) {
-    using V = const Var<T>&;
-    return requires(const Op& op, V g) {
-      op.adjoint(wrt<0>{}, g, (void(I), g)...);
-    };
-  }(indices);
+  static constexpr bool linear = has_adjoint<Op, Var<T>, 0>(std::make_index_sequence<N>{});
 
   static void push(Node& n, Push& push) {
     const auto x = inputs(n, push.values());

@@ -23,9 +23,9 @@ class TapeCore;
 
 // What the tape may ask of an op: one static table for each op and element type.
 struct OpTable {
-  const char* name;
-  void (*sweep)(Node&, Sweep&);    // adds to the inputs' cotangents, given the output's
-  void (*push)(Node&, Push&);      // sets the output's tangent, given the inputs'
+  const char* name = nullptr;
+  void (*sweep)(Node&, Sweep&) = nullptr;  // adds to the inputs' cotangents, given the output's
+  void (*push)(Node&, Push&) = nullptr;    // sets the output's tangent, given the inputs'
   void (*destroy)(Node&) = nullptr;  // of the op object in the node, where it has something to destroy
   enum class Kind : std::uint8_t {
     plain,
@@ -48,9 +48,9 @@ class Input {
 };
 
 struct Node {
+  Block* value;  // owned; null once a consuming sweep has passed, and for a node of several results
   const OpTable* table;
   Node* prev;
-  Block* value;            // owned; null once a consuming sweep has passed, and for a node of several results
   std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
   std::uint32_t input_count;
   std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
@@ -64,9 +64,7 @@ struct Node {
   }
 };
 static_assert(sizeof(Node) == 40);
-static_assert(alignof(Node) == 8);
-
-inline Block* node_value(const Node* node) { return node->value; }
+static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(Node, value) == 0);
 
 // Nodes in chunks of memory, newest last.
 class TapeCore : public TapeState {

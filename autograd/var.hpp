@@ -35,7 +35,6 @@ struct TapeState {
 // Marks a handle to a constant that somebody else keeps alive while it is moved about; a copy of it owns its share.
 extern TapeState borrowed;
 
-inline Block* node_value(const Node* node);  // in tape.hpp
 [[noreturn]] void fail_dead_tape();
 [[noreturn]] void fail_empty_var();
 
@@ -90,7 +89,7 @@ class Handle {
     if (!pointer_) fail_empty_var();
     if (!tracked()) return static_cast<Block*>(pointer_);
     if (tape_->generation != generation_) fail_dead_tape();
-    return node_value(static_cast<Node*>(pointer_));
+    return *static_cast<Block* const*>(pointer_);  // a node begins with its value (tape.hpp)
   }
 
  private:
