@@ -194,5 +194,23 @@ Ref new_contiguous_view(Block* parent, Size offset, const Shape& shape);
 // The same elements in another shape; a block with one owner is relabelled, others get a view. `b` must be contiguous.
 Ref relabel(Ref b, const Shape& shape);
 
+// Memory for a container that lives for one step only.
+template <class X>
+struct PoolAllocator {
+  using value_type = X;
+  PoolAllocator() = default;
+  template <class Y>
+  PoolAllocator(const PoolAllocator<Y>&) {}
+  X* allocate(std::size_t n) {
+    Block* b = take_block(local_pool(), sizeof(Block) + n * sizeof(X));
+    b->refs.store(1, std::memory_order_relaxed);
+    b->base = nullptr;
+    b->packable = false;
+    return reinterpret_cast<X*>(b + 1);
+  }
+  void deallocate(X* p, std::size_t) { release(reinterpret_cast<Block*>(p) - 1); }
+  friend bool operator==(const PoolAllocator&, const PoolAllocator&) { return true; }
+};
+
 }  // namespace detail
 }  // namespace unroll

@@ -49,10 +49,15 @@ class Session {
     auto& tape = *static_cast<TapeCore*>(s);
     Node* n = record_leaf(tape, x.handle(), id_);
     if (!floor_) floor_ = n;
-    leaves_.push_back(n);
     return Var<T>(Handle(n, start_));
   }
-  const std::vector<Node*>& leaves() const { return leaves_; }
+  // f(node) for each leaf, the newest first.
+  template <class F>
+  void for_each_leaf(F&& f) const {
+    for (Node* n = floor_ ? core().last() : nullptr; n; n = n == floor_ ? nullptr : n->prev) {
+      if (is_leaf_of(*n, id_)) f(*n);
+    }
+  }
 
   // What leaves the session: tracked on the enclosing tape if there is one, else a constant.
   template <class T>
@@ -117,7 +122,6 @@ class Session {
   TapeState* start_;
   std::uint32_t id_;
   Node* floor_ = nullptr;
-  std::vector<Node*> leaves_;
   bool recorded_take_ = false;
 };
 
@@ -508,9 +512,9 @@ class Tape {
                   /*consume=*/false, record);
     session_.take_recorded(record == detail::Session::Record::always);
     Cotangents<T> out;
-    for (detail::Node* n : session_.leaves()) {
-      if (n->value->dtype == detail::dtype_of<T>) out.add(n, session_.cotangent<T>(*n));
-    }
+    session_.for_each_leaf([&](detail::Node& n) {
+      if (n.value->dtype == detail::dtype_of<T>) out.add(&n, session_.cotangent<T>(n));
+    });
     return out;
   }
   detail::Session session_;

@@ -43,10 +43,10 @@ template <Real T, Tree State, Probeable<Var<T>, State> Cell>
 template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_probed(const Cell& cell, const Var<T>& xs, const State& state,
                                  const Probe& probe) {
-  return detail::stack_outputs(detail::run_steps(
-      cell, unbind(cell.project(xs)), state,
-      [&](const Var<T>& projected, const State& s, Size t) -> State {
-        auto z = cell.pre_activation(projected, s);
+  const auto projected = cell.project(xs);
+  return detail::stack_outputs(detail::run_steps<detail::PooledSteps>(
+      cell, xs.size(0), state, [&](Size t, const State& s) -> State {
+        auto z = cell.pre_activation(index(projected, 0, t), s);
         static_assert(std::is_same_v<decltype(z), Probe>,
                       "unroll_probed: the probe is not one of this cell's; make it with "
                       "zero_probe(cell, xs, state)");

@@ -50,24 +50,53 @@ auto cell_output(const Cell& cell, const State& s) {
   }
 }
 
-template <class Cell, class X, class State, class Advance>
-auto run_steps(const Cell& cell, const std::vector<X>& xs, State state, Advance&& advance) {
+// advance(t, state) -> state for each step; the outputs go into a list of the kind asked for.
+template <template <class> class List, class Cell, class State, class Advance>
+auto run_steps(const Cell& cell, Size steps, State state, Advance&& advance) {
   using Output = std::remove_cvref_t<decltype(cell_output(cell, state))>;
-  Unrolled<std::vector<Output>, State> out;
-  out.outputs.reserve(xs.size());
-  for (std::size_t t = 0; t < xs.size(); ++t) {
-    state = advance(xs[t], state, static_cast<Size>(t));
+  Unrolled<List<Output>, State> out;
+  out.outputs.reserve(static_cast<std::size_t>(steps));
+  for (Size t = 0; t < steps; ++t) {
+    state = advance(t, state);
     out.outputs.push_back(cell_output(cell, state));
   }
   out.state = std::move(state);
   return out;
 }
 
-template <class V, class State>
-Unrolled<V, State> stack_outputs(Unrolled<std::vector<V>, State> steps) {
+template <class X>
+using StepVector = std::vector<X>;  // handed to the user
+template <class X>
+using PooledSteps = std::vector<X, PoolAllocator<X>>;  // dropped again: asks the system for nothing
+
+template <template <class> class List, class T, class State, class Cell>
+auto run_array(const Cell& cell, const Var<T>& xs, const State& state, const UnrollOptions& options) {
+  if (xs.rank() == 0) fail("unroll", "the sequence is a scalar; it needs the steps as its first axis");
+  if constexpr (Projecting<Cell, Var<T>, State>) {
+    if (options.hoist == Hoist::automatic) {
+      const auto projected = cell.project(xs);
+      return run_steps<List>(cell, xs.size(0), state, [&](Size t, const State& s) -> State {
+        return cell.step(index(projected, 0, t), s);
+      });
+    }
+  }
+  return run_steps<List>(cell, xs.size(0), state, [&](Size t, const State& s) -> State {
+    return cell(index(xs, 0, t), s);
+  });
+}
+template <template <class> class List, class T, class State, class Cell>
+auto run_vector(const Cell& cell, const std::vector<Var<T>>& xs, const State& state) {
+  return run_steps<List>(cell, static_cast<Size>(xs.size()), state, [&](Size t, const State& s) -> State {
+    return cell(xs[static_cast<std::size_t>(t)], s);
+  });
+}
+
+template <class List, class State>
+auto stack_outputs(Unrolled<List, State> steps) {
+  using V = typename List::value_type;
   if (steps.outputs.empty())
     fail("unroll", "the sequence has no steps, so there is nothing to stack");
-  return {stack(steps.outputs), std::move(steps.state)};
+  return Unrolled<V, State>{stack(std::span<const V>(steps.outputs)), std::move(steps.state)};
 }
 
 }  // namespace detail
@@ -76,21 +105,13 @@ Unrolled<V, State> stack_outputs(Unrolled<std::vector<V>, State> steps) {
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_steps(const Cell& cell, const std::vector<Var<T>>& xs, const State& state,
                                 const UnrollOptions& = {}) {
-  return detail::run_steps(
-      cell, xs, state, [&](const Var<T>& x, const State& s, Size) -> State { return cell(x, s); });
+  return detail::run_vector<detail::StepVector>(cell, xs, state);
 }
 // xs [T, ...]: steps along the first axis.
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_steps(const Cell& cell, const Var<T>& xs, const State& state,
                                 const UnrollOptions& options = {}) {
-  if constexpr (Projecting<Cell, Var<T>, State>) {
-    if (options.hoist == Hoist::automatic) {
-      return detail::run_steps(
-          cell, unbind(cell.project(xs)), state,
-          [&](const auto& p, const State& s, Size) -> State { return cell.step(p, s); });
-    }
-  }
-  return unroll_steps(cell, unbind(xs), state, options);
+  return detail::run_array<detail::StepVector>(cell, xs, state, options);
 }
 
 // The same with the outputs stacked: [T, ...]. Throws std::invalid_argument when there are no
@@ -98,12 +119,12 @@ template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll(const Cell& cell, const Var<T>& xs, const State& state,
                           const UnrollOptions& options = {}) {
-  return detail::stack_outputs(unroll_steps(cell, xs, state, options));
+  return detail::stack_outputs(detail::run_array<detail::PooledSteps>(cell, xs, state, options));
 }
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll(const Cell& cell, const std::vector<Var<T>>& xs, const State& state,
-                          const UnrollOptions& options = {}) {
-  return detail::stack_outputs(unroll_steps(cell, xs, state, options));
+                          const UnrollOptions& = {}) {
+  return detail::stack_outputs(detail::run_vector<detail::PooledSteps>(cell, xs, state));
 }
 
 }  // namespace unroll

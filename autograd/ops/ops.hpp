@@ -161,6 +161,11 @@ template <Real T>
 [[nodiscard]] Var<T> stack(const std::vector<Var<T>>& parts, Size axis = 0) {
   return stack(std::span<const Var<T>>(parts), axis);
 }
+namespace detail {
+// The size of each of `count` equal parts of an axis.
+template <class T>
+Size split_width(const Var<T>& x, Size count, Size axis);
+}  // namespace detail
 // `count` equal parts; throws when the axis does not divide.
 template <Real T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis);
@@ -169,9 +174,12 @@ template <Real T>
 // N equal parts as an array: auto [i, f, g, o] = split<4>(z, -1);
 template <std::size_t N, Real T>
 [[nodiscard]] std::array<Var<T>, N> split(const Var<T>& x, Size axis) {
-  std::vector<Var<T>> parts = split(x, static_cast<Size>(N), axis);
+  const Size width = detail::split_width(x, static_cast<Size>(N), axis);
   std::array<Var<T>, N> out;
-  std::move(parts.begin(), parts.end(), out.begin());
+  for (std::size_t k = 0; k < N; ++k) {
+    const Size at = static_cast<Size>(k) * width;
+    out[k] = slice(x, axis, {at, at + width});
+  }
   return out;
 }
 // The slices along an axis, which disappears.

@@ -394,20 +394,22 @@ Var<T> stack(std::span<const Var<T>> parts, Size axis) {
   return join_parts("stack", parts, axis, true);
 }
 
-template <Real T>
-std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
+template <class T>
+Size detail::split_width(const Var<T>& x, Size count, Size axis) {
   const std::size_t a = normalize_axis("split", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a];
   if (count <= 0 || n % count != 0) {
     fail("split", "axis " + std::to_string(a) + " of " + to_string(x.shape()) +
                       " does not divide into " + std::to_string(count) + " equal parts");
   }
+  return n / count;
+}
+template <Real T>
+std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
+  const Size width = detail::split_width(x, count, axis);
   std::vector<Var<T>> parts;
   parts.reserve(static_cast<std::size_t>(count));
-  for (Size k = 0; k < count; ++k) {
-    const Size width = n / count;
-    parts.push_back(apply(Slice{static_cast<std::uint8_t>(a), false, k * width, 1, width}, x));
-  }
+  for (Size k = 0; k < count; ++k) parts.push_back(slice(x, axis, {k * width, (k + 1) * width}));
   return parts;
 }
 template <Real T>
@@ -505,6 +507,8 @@ template Var<float> concat(std::span<const Var<float>>, Size);
 template Var<double> concat(std::span<const Var<double>>, Size);
 template Var<float> stack(std::span<const Var<float>>, Size);
 template Var<double> stack(std::span<const Var<double>>, Size);
+template Size detail::split_width(const Var<float>&, Size, Size);
+template Size detail::split_width(const Var<double>&, Size, Size);
 template std::vector<Var<float>> split(const Var<float>&, Size, Size);
 template std::vector<Var<double>> split(const Var<double>&, Size, Size);
 template std::vector<Var<float>> split(const Var<float>&, std::initializer_list<Size>, Size);
