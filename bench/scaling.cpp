@@ -53,7 +53,7 @@ std::vector<Point> measure(const char* what, std::initializer_list<Size> sizes, 
   std::vector<Point> points;
   fmt::print("{}\n", what);
   for (Size n : sizes) {
-    const double s = best_of(n >= 100000 ? 2 : 5, [&] { f(n); });
+    const double s = best_of(n >= 100000 ? 3 : 9, [&] { f(n); });
     points.push_back({static_cast<double>(n), s});
     fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n, s * 1e3,
                s * 1e9 / static_cast<double>(n), peak_gigabytes());
