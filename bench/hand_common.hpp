@@ -12,8 +12,8 @@
 #include <cstdint>
 #include <random>
 
-#include "unroll/autograd/tape.hpp"
 #include "unroll/autograd/ops/elementwise.hpp"
+#include "unroll/autograd/tape.hpp"
 #include "unroll/bench/packed_gemm.hpp"
 
 namespace unroll::bench {
@@ -72,8 +72,8 @@ Weights<T> make_weights(Size H, Size gates, bool inner_bias) {
     for (Size i = 0; i < n; ++i) v.push_back(static_cast<T>(numbers(bound)));
     return v;
   };
-  return {some(gates * H * H), some(gates * H * H),  some(gates * H), some(inner_bias ? H : 0),
-          some(classes * H),   some(classes)};
+  return {some(gates * H * H),      some(gates * H * H), some(gates * H),
+          some(inner_bias ? H : 0), some(classes * H),   some(classes)};
 }
 
 // f(width of the stretch, load, store) over [0, n) in lanes; the last may be partial.
@@ -96,8 +96,7 @@ template <class T>
 class Recurrence {
  public:
   Recurrence(Size rows, Size k, Size n)
-      : rows_(rows),
-        packed_(k, n, rows == 1 ? detail::row_lanes<T>(n) : detail::Tile<T>::lanes) {}
+      : rows_(rows), packed_(k, n, rows == 1 ? detail::row_lanes<T>(n) : detail::Tile<T>::lanes) {}
   void pack(const Matrix<T>& b) { packed_.pack(b); }
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
     if (rows_ == 1) {
@@ -120,8 +119,14 @@ class HandStep {
 
  protected:
   HandStep(const Problem<T>& problem, Weights<T> weights)
-      : problem_(problem), H(problem.size.H), B(problem.size.B), steps(problem.size.T),
-        rows(B * steps), gates(static_cast<Size>(weights.b.size()) / H), w_(std::move(weights)), g_(w_),
+      : problem_(problem),
+        H(problem.size.H),
+        B(problem.size.B),
+        steps(problem.size.T),
+        rows(B * steps),
+        gates(static_cast<Size>(weights.b.size()) / H),
+        w_(std::move(weights)),
+        g_(w_),
         gemm_(std::max(gates * H, classes)) {
     z_.resize(static_cast<std::size_t>(rows * gates * H));
     h_.resize(static_cast<std::size_t>(rows * H));
@@ -160,7 +165,8 @@ class HandStep {
       const T* d = g.data();
       for (std::size_t i = 0; i < w.size(); ++i) p[i] -= rate * d[i];
     };
-    one(w_.U, g_.U), one(w_.W, g_.W), one(w_.b, g_.b), one(w_.bn, g_.bn), one(w_.V, g_.V), one(w_.c, g_.c);
+    one(w_.U, g_.U), one(w_.W, g_.W), one(w_.b, g_.b), one(w_.bn, g_.bn), one(w_.V, g_.V),
+        one(w_.c, g_.c);
   }
   std::size_t common_bytes() {
     std::size_t n = problem_.xs.size() + z_.size() + h_.size() + dh_.size() + y_.size();

@@ -11,7 +11,8 @@ class HandElman : public HandStep<T> {
   static constexpr Size gate_count = 1;
   static constexpr bool inner_bias = false;
   HandElman(const Problem<T>& problem, Weights<T> weights)
-      : HandStep<T>(problem, std::move(weights)), forward_(this->B, this->H, this->H),
+      : HandStep<T>(problem, std::move(weights)),
+        forward_(this->B, this->H, this->H),
         backward_(this->B, this->H, this->H) {}
 
   double step(double rate) {

@@ -12,9 +12,12 @@ class HandGru : public HandStep<T> {
   static constexpr Size gate_count = 3;
   static constexpr bool inner_bias = true;
   HandGru(const Problem<T>& problem, Weights<T> weights)
-      : HandStep<T>(problem, std::move(weights)), forward_rz_(this->B, this->H, 2 * this->H),
-        forward_n_(this->B, this->H, this->H), backward_(this->B, 3 * this->H, this->H),
-        inner_(this->h_.size()), zeros_(static_cast<std::size_t>(this->H)),
+      : HandStep<T>(problem, std::move(weights)),
+        forward_rz_(this->B, this->H, 2 * this->H),
+        forward_n_(this->B, this->H, this->H),
+        backward_(this->B, 3 * this->H, this->H),
+        inner_(this->h_.size()),
+        zeros_(static_cast<std::size_t>(this->H)),
         dz_(static_cast<std::size_t>(this->B * 3 * this->H)) {}
 
   double step(double rate) {

@@ -12,9 +12,13 @@ class HandLstm : public HandStep<T> {
   static constexpr Size gate_count = 4;
   static constexpr bool inner_bias = false;
   HandLstm(const Problem<T>& problem, Weights<T> weights)
-      : HandStep<T>(problem, std::move(weights)), forward_(this->B, this->H, 4 * this->H),
-        backward_(this->B, 4 * this->H, this->H), c_(this->h_.size()), tanh_c_(this->h_.size()),
-        zeros_(static_cast<std::size_t>(this->H)), dc_(static_cast<std::size_t>(this->B * this->H)) {}
+      : HandStep<T>(problem, std::move(weights)),
+        forward_(this->B, this->H, 4 * this->H),
+        backward_(this->B, 4 * this->H, this->H),
+        c_(this->h_.size()),
+        tanh_c_(this->h_.size()),
+        zeros_(static_cast<std::size_t>(this->H)),
+        dc_(static_cast<std::size_t>(this->B * this->H)) {}
 
   double step(double rate) {
     const Size H = this->H, B = this->B, n = B * H, G = 4 * H;

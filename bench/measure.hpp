@@ -47,7 +47,8 @@ inline Interval geometric_mean(const std::vector<Interval>& ratios) {
     above += std::pow(std::log(r.high / r.median), 2);
   }
   const double n = static_cast<double>(ratios.size());
-  return {std::exp((sum - std::sqrt(below)) / n), std::exp(sum / n), std::exp((sum + std::sqrt(above)) / n)};
+  return {std::exp((sum - std::sqrt(below)) / n), std::exp(sum / n),
+          std::exp((sum + std::sqrt(above)) / n)};
 }
 
 // Seconds per call of f: the median over `rounds` of as many calls as take `seconds` together.

@@ -39,7 +39,9 @@ class PackedMatrix {
  public:
   PackedMatrix(Size k, Size n, int lanes)
       : room_(detail::panels_size<T>(k, n, lanes)), panels_{room_.data(), k, n, lanes} {}
-  void pack(const Matrix<T>& b) { detail::pack(room_.data(), b, panels_.k, panels_.n, panels_.lanes); }
+  void pack(const Matrix<T>& b) {
+    detail::pack(room_.data(), b, panels_.k, panels_.n, panels_.lanes);
+  }
   const detail::Panels<T>& panels() const { return panels_; }
   std::size_t bytes() const { return room_.bytes(); }
 

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "unroll/bench/allocation_counter.hpp"
+#include "unroll/bench/blas_products.hpp"
 #include "unroll/bench/hand_elman.hpp"
 #include "unroll/bench/hand_gru.hpp"
 #include "unroll/bench/hand_lstm.hpp"
@@ -40,55 +41,13 @@ struct Implementation {
   double allocations = 0;
 };
 
-// Work of the products of one step.
-double flops(const Case& c, double gates) {
-  const double rows = static_cast<double>(c.B * c.T), h = static_cast<double>(c.H);
-  return 2 * rows * h * (5 * gates * h + 3 * static_cast<double>(classes)) -
-         2 * static_cast<double>(c.B) * h * 3 * gates * h;
-}
-
-template <class T>
-void blas(bool ta, bool tb, Size m, Size n, Size k, const T* a, const T* b, T* c, T beta) {
-  const auto i = [](Size x) { return static_cast<blasint>(x); };
-  const auto f = [](bool t) { return t ? CblasTrans : CblasNoTrans; };
-  const Size lda = ta ? m : k, ldb = tb ? k : n;
-  if constexpr (std::is_same_v<T, float>) {
-    cblas_sgemm(CblasRowMajor, f(ta), f(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c, i(n));
-  } else {
-    cblas_dgemm(CblasRowMajor, f(ta), f(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c, i(n));
-  }
-}
-
-// Seconds that cblas takes for the same products.
-template <class T>
-double blas_seconds(const Case& c, Size gates) {
-  const Size G = gates * c.H, rows = c.B * c.T;
-  const auto buffer = [](Size n) { return std::vector<T>(static_cast<std::size_t>(n), T(0.01)); };
-  const auto xs = buffer(rows * c.H), w = buffer(G * c.H), v = buffer(classes * c.H);
-  auto z = buffer(rows * G), h = buffer(rows * c.H), dw = buffer(G * c.H), y = buffer(rows * classes);
-  return time_per_call(
-      [&] {
-        blas<T>(false, true, rows, G, c.H, xs.data(), w.data(), z.data(), 0);
-        for (Size t = 1; t < c.T; ++t) {
-          blas<T>(false, false, c.B, G, c.H, h.data() + (t - 1) * c.B * c.H, w.data(), z.data() + t * c.B * G, 0);
-        }
-        blas<T>(false, true, rows, classes, c.H, h.data(), v.data(), y.data(), 0);
-        blas<T>(true, false, classes, c.H, rows, y.data(), h.data(), dw.data(), 0);
-        blas<T>(false, false, rows, c.H, classes, y.data(), v.data(), h.data(), 0);
-        for (Size t = c.T; --t > 0;) {
-          blas<T>(false, false, c.B, c.H, G, z.data() + t * c.B * G, w.data(), h.data() + t * c.B * c.H, 0);
-        }
-        blas<T>(true, false, G, c.H, rows, z.data(), xs.data(), dw.data(), 0);
-        if (c.T > 1) blas<T>(true, false, G, c.H, rows - c.B, z.data(), h.data(), dw.data(), 0);
-      },
-      3, 1e-2);
-}
-
 template <class T, template <class> class Hand, template <class, Style> class Cell, auto Layer>
 class Measurement {
  public:
   Measurement(const Options& options, std::string cell, const Case& size)
-      : options_(options), cell_(std::move(cell)), problem_(make_problem<T>(size)),
+      : options_(options),
+        cell_(std::move(cell)),
+        problem_(make_problem<T>(size)),
         weights_(make_weights<T>(size.H, Hand<T>::gate_count, Hand<T>::inner_bias)) {
     add_hand();
     const ReadOut read_out = options.read_out == "stacked" ? ReadOut::stacked : ReadOut::per_step;
@@ -108,8 +67,8 @@ class Measurement {
     for (std::size_t i = 1; i < all_.size(); ++i) {
       for (std::size_t k = 0; k < 3; ++k) {
         if (std::abs(losses[i][k] - losses[0][k]) <= tolerance * std::abs(losses[0][k])) continue;
-        fmt::print(stderr, "{} {}: loss {} of {} is {}, by hand {}\n", cell_, all_[i].name, k, all_[i].name,
-                   losses[i][k], losses[0][k]);
+        fmt::print(stderr, "{} {}: loss {} of {} is {}, by hand {}\n", cell_, all_[i].name, k,
+                   all_[i].name, losses[i][k], losses[0][k]);
         agree = false;
       }
     }
@@ -132,7 +91,8 @@ class Measurement {
       i.step(rate);  // the pools are warm from here on
       const double begin = cpu_seconds();
       i.step(rate);
-      repeats.push_back(std::max(1, static_cast<int>(1e-3 / std::max(cpu_seconds() - begin, 1e-7))));
+      repeats.push_back(
+          std::max(1, static_cast<int>(1e-3 / std::max(cpu_seconds() - begin, 1e-7))));
     }
     for (Implementation& i : all_) {
       const Size before = memory_report().live_bytes;
@@ -160,8 +120,10 @@ class Measurement {
     if (c.H >= 128 && options_.format == "table") {
       const double work = flops(c, Hand<T>::gate_count), hand = work / median(all_[0].ms) * 1e-6;
       const double blas = work / blas_seconds<T>(c, Hand<T>::gate_count) * 1e-9;
-      fmt::print("                             by hand {:.0f} GFLOP/s in all, cblas on its products alone {:.0f}\n",
-                 hand, blas);
+      fmt::print(
+          "                             by hand {:.0f} GFLOP/s in all, cblas on its products alone "
+          "{:.0f}\n",
+          hand, blas);
     }
     return out;
   }
@@ -185,29 +147,38 @@ class Measurement {
   void add_layer() {
     using LayerCell = decltype(Layer(weights_, problem_.size.H));
     if (!wanted("layer")) return;
-    add("layer", std::make_shared<LayerStep<T, LayerCell>>(problem_, weights_, Layer(weights_, problem_.size.H)));
+    add("layer", std::make_shared<LayerStep<T, LayerCell>>(problem_, weights_,
+                                                           Layer(weights_, problem_.size.H)));
   }
   template <class Step>
   void add(const std::string& name, std::shared_ptr<Step> step) {
     std::size_t own = problem_.xs.size();
     weights_.each([&](const auto& v) { own += v.size(); });
-    all_.push_back({name, [step](double r) { return step->step(r); },
-                    static_cast<std::int64_t>(own * sizeof(T)), {}, {}, 0});
+    all_.push_back({name,
+                    [step](double r) { return step->step(r); },
+                    static_cast<std::int64_t>(own * sizeof(T)),
+                    {},
+                    {},
+                    0});
   }
   void print(const Implementation& i) const {
     const Case& c = problem_.size;
     const Interval r = interval(i.ratio);
     const double low = *std::min_element(i.ms.begin(), i.ms.end());
     if (options_.format == "json") {
-      fmt::print("{{\"impl\":\"{}\",\"cell\":\"{}\",\"dtype\":\"{}\",\"threads\":1,\"H\":{},\"B\":{},\"T\":{},"
-                 "\"ms_median\":{:.6g},\"ms_min\":{:.6g},\"ratio_to_hand\":{:.4f},\"ratio_low\":{:.4f},"
-                 "\"ratio_high\":{:.4f},\"peak_bytes\":{},\"mallocs_per_step\":{}}}\n",
-                 i.name, cell_, options_.dtype, c.H, c.B, c.T, median(i.ms), low, r.median, r.low, r.high,
-                 i.bytes, i.allocations);
+      fmt::print(
+          "{{\"impl\":\"{}\",\"cell\":\"{}\",\"dtype\":\"{}\",\"threads\":1,\"H\":{},\"B\":{},"
+          "\"T\":{},"
+          "\"ms_median\":{:.6g},\"ms_min\":{:.6g},\"ratio_to_hand\":{:.4f},\"ratio_low\":{:.4f},"
+          "\"ratio_high\":{:.4f},\"peak_bytes\":{},\"mallocs_per_step\":{}}}\n",
+          i.name, cell_, options_.dtype, c.H, c.B, c.T, median(i.ms), low, r.median, r.low, r.high,
+          i.bytes, i.allocations);
     } else {
-      fmt::print("{:<6} {:>5} {:>4} {:>5}  {:<6} {:>10.4f} {:>10.4f}   {:>6.2f} [{:.2f}, {:.2f}] {:>9.2f} MB {:>7}\n",
-                 cell_, c.H, c.B, c.T, i.name, median(i.ms), low, r.median, r.low, r.high,
-                 static_cast<double>(i.bytes) * 1e-6, i.allocations);
+      fmt::print(
+          "{:<6} {:>5} {:>4} {:>5}  {:<6} {:>10.4f} {:>10.4f}   {:>6.2f} [{:.2f}, {:.2f}] {:>9.2f} "
+          "MB {:>7}\n",
+          cell_, c.H, c.B, c.T, i.name, median(i.ms), low, r.median, r.low, r.high,
+          static_cast<double>(i.bytes) * 1e-6, i.allocations);
     }
     std::fflush(stdout);
   }
@@ -233,13 +204,15 @@ template <class T>
 int run_all(const Options& options) {
   bool agree = true, met = true;
   if (options.format == "table") {
-    fmt::print("cell       H    B     T  impl    ms median     ms min    ratio [95 %]        peak     mallocs\n");
+    fmt::print(
+        "cell       H    B     T  impl    ms median     ms min    ratio [95 %]        peak     "
+        "mallocs\n");
   }
   for (const Case& c : options.cases) {
     std::vector<std::string> names;
     std::vector<std::vector<Interval>> ratios;
-    const auto one = [&]<template <class> class Hand, template <class, Style> class Cell, auto Layer>(
-                         const std::string& name) {
+    const auto one = [&]<template <class> class Hand, template <class, Style> class Cell,
+                         auto Layer>(const std::string& name) {
       Measurement<T, Hand, Cell, Layer> m(options, name, c);
       if (!options.profile.empty()) return m.loop(options.profile);
       agree = m.losses_agree() && agree;
@@ -258,11 +231,14 @@ int run_all(const Options& options) {
     }
     for (std::size_t i = 1; i < names.size(); ++i) {
       const Interval g = geometric_mean(ratios[i]);
-      const double limit = std::is_same_v<T, float> && options.cells.size() == 3 ? bar(names[i], c) : 0;
+      const double limit =
+          std::is_same_v<T, float> && options.cells.size() == 3 ? bar(names[i], c) : 0;
       if (limit > 0 && g.low > limit) met = false;
       if (options.format == "table") {
-        fmt::print("geometric mean {:>4},{},{}  {:<6} {:.2f} [{:.2f}, {:.2f}]{}\n", c.H, c.B, c.T, names[i], g.median,
-                   g.low, g.high, limit > 0 ? fmt::format("  bar {} {}", limit, g.low <= limit ? "met" : "MISSED") : "");
+        fmt::print(
+            "geometric mean {:>4},{},{}  {:<6} {:.2f} [{:.2f}, {:.2f}]{}\n", c.H, c.B, c.T,
+            names[i], g.median, g.low, g.high,
+            limit > 0 ? fmt::format("  bar {} {}", limit, g.low <= limit ? "met" : "MISSED") : "");
       }
     }
   }
@@ -280,16 +256,19 @@ int main(int argc, char** argv) {
   CLI::App app{"One training step of a recurrent network against the same by hand"};
   app.add_option("--cell", cell)->check(CLI::IsMember({"elman", "lstm", "gru", "all"}));
   app.add_option("--case", cases, "H,B,T; repeatable")->allow_extra_args(false);
-  app.add_option("--impl", options.implementations, "ops, fused, layer; all by default")->allow_extra_args(false);
+  app.add_option("--impl", options.implementations, "ops, fused, layer; all by default")
+      ->allow_extra_args(false);
   app.add_option("--dtype", options.dtype)->check(CLI::IsMember({"float", "double"}));
-  app.add_option("--read-out", options.read_out, "of the user's program")->check(CLI::IsMember({"stacked", "per-step"}));
+  app.add_option("--read-out", options.read_out, "of the user's program")
+      ->check(CLI::IsMember({"stacked", "per-step"}));
   app.add_option("--format", options.format)->check(CLI::IsMember({"table", "json"}));
   app.add_option("--seconds", options.seconds, "at least, per cell and case");
   app.add_option("--alternations", options.alternations, "at least");
   app.add_option("--profile", options.profile, "only run this implementation for --seconds");
   app.add_flag("--check", options.check, "fail when a bar is missed");
   CLI11_PARSE(app, argc, argv);
-  options.cells = cell == "all" ? std::vector<std::string>{"elman", "lstm", "gru"} : std::vector{cell};
+  options.cells =
+      cell == "all" ? std::vector<std::string>{"elman", "lstm", "gru"} : std::vector{cell};
   for (const std::string& text : cases) {
     long h = 0, b = 0, t = 0;
     if (std::sscanf(text.c_str(), "%ld,%ld,%ld", &h, &b, &t) != 3 || h < 1 || b < 1 || t < 1) {

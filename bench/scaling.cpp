@@ -55,8 +55,8 @@ std::vector<Point> measure(const char* what, std::initializer_list<Size> sizes, 
   for (Size n : sizes) {
     const double s = best_of(n >= 100000 ? 3 : 9, [&] { f(n); });
     points.push_back({static_cast<double>(n), s});
-    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n, s * 1e3,
-               s * 1e9 / static_cast<double>(n), peak_gigabytes());
+    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n,
+               s * 1e3, s * 1e9 / static_cast<double>(n), peak_gigabytes());
     std::fflush(stdout);
   }
   fmt::print("  exponent {:.3f}\n", exponent(points));
@@ -78,22 +78,25 @@ int main(int argc, char** argv) {
   bool met = true;
   const auto bar = [&](const char* what, double value, double limit) {
     met = met && value <= limit;
-    fmt::print("  {} {:.3g}, bar {:.3g}: {}\n", what, value, limit, value <= limit ? "met" : "MISSED");
+    fmt::print("  {} {:.3g}, bar {:.3g}: {}\n", what, value, limit,
+               value <= limit ? "met" : "MISSED");
   };
 
   // a_t = tanh(W a_{t-1} + x), H = 4, B = 1; the loss is the sum of the last state.
   const std::vector<float> w(16, 0.1F), x(4, 0.5F);
   const Var<float> W({4, 4}, w), in({1, 4}, x);
-  const auto steps = measure("steps of a cell, H = 4: forward and backward", {1000, 10000, 100000, largest}, [&](Size T) {
-    (void)value_and_grad(
-        [&](const Var<float>& weights) {
-          Var<float> a = zeros<float>({1, 4});
-          for (Size t = 0; t < T; ++t) a = tanh(linear(a, weights) + in);
-          return sum(a);
-        },
-        W);
-  });
-  bar("cost per step, longest over 1000 steps:", cost_each(steps.back()) / cost_each(steps.front()), 3);
+  const auto steps = measure("steps of a cell, H = 4: forward and backward",
+                             {1000, 10000, 100000, largest}, [&](Size T) {
+                               (void)value_and_grad(
+                                   [&](const Var<float>& weights) {
+                                     Var<float> a = zeros<float>({1, 4});
+                                     for (Size t = 0; t < T; ++t) a = tanh(linear(a, weights) + in);
+                                     return sum(a);
+                                   },
+                                   W);
+                             });
+  bar("cost per step, longest over 1000 steps:", cost_each(steps.back()) / cost_each(steps.front()),
+      3);
   bar("exponent from 10000 steps on:", exponent({steps.begin() + 1, steps.end()}), 1.05);
   bar("peak memory, GB:", peak_gigabytes(), 2);
   trim_memory();
@@ -112,15 +115,16 @@ int main(int argc, char** argv) {
   bar("10000 slices over 1000:", slices[1].seconds / slices[0].seconds, 12);
   trim_memory();
 
-  const auto chain = measure("a chain of additions, 1 float", {2000, 20000, 200000, 2000000}, [&](Size n) {
-    (void)value_and_grad(
-        [&](const Var<float>& v) {
-          Var<float> y = v;
-          for (Size i = 0; i < n; ++i) y = y + v;
-          return y;
-        },
-        Var<float>(1.0F));
-  });
+  const auto chain =
+      measure("a chain of additions, 1 float", {2000, 20000, 200000, 2000000}, [&](Size n) {
+        (void)value_and_grad(
+            [&](const Var<float>& v) {
+              Var<float> y = v;
+              for (Size i = 0; i < n; ++i) y = y + v;
+              return y;
+            },
+            Var<float>(1.0F));
+      });
   bar("exponent of a chain:", exponent(chain), 1.1);
   return check && !met ? 1 : 0;
 }

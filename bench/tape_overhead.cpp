@@ -26,7 +26,8 @@ struct Cost {
 // Chains `nodes` steps of `op` over leaves, reads the tape back; medians over rounds after warm-up.
 template <class Op, class Loop>
 Cost measure(const Shape& shape, Op&& op, int nodes_per_step, Loop&& loop) {
-  std::vector<float> values(static_cast<std::size_t>(shape.size()), 1.0F / n);  // a product of such has such elements
+  std::vector<float> values(static_cast<std::size_t>(shape.size()),
+                            1.0F / n);  // a product of such has such elements
   std::vector<double> forward, sweep, plain;
   double bytes = 0;
   for (int r = 0; r < rounds; ++r) {
@@ -96,45 +97,56 @@ int main(int argc, char** argv) {
   rows.push_back({"tanh", measure(
                               Shape{n}, [](const auto& z, const auto&) { return tanh(z); }, 1,
                               lanes([](auto x, auto) { return tanh(x); }))});
-  rows.push_back({"fused tanh(a+b)",
-                  measure(
-                      Shape{n},
-                      [](const auto& z, const auto& y) {
-                        return fuse([](auto a, auto b) { return tanh(a + b); }, z, y);
-                      },
-                      1, lanes([](auto x, auto y) { return tanh(x + y); }))});
-  rows.push_back({"matmul 16x16", measure(
-                                      Shape{n, n}, [](const auto& z, const auto& y) { return matmul(z, y); }, 1,
-                                      plain_loop([](const float* x, const float* y, float* out) {
-                                        for (Size i = 0; i < n; ++i) {
-                                          float row[n] = {};
-                                          for (Size p = 0; p < n; ++p) {
-                                            for (Size j = 0; j < n; ++j) row[j] += x[i * n + p] * y[p * n + j];
-                                          }
-                                          std::memcpy(out + i * n, row, sizeof row);
-                                        }
-                                      }))});
+  rows.push_back({"fused tanh(a+b)", measure(
+                                         Shape{n},
+                                         [](const auto& z, const auto& y) {
+                                           return fuse([](auto a, auto b) { return tanh(a + b); },
+                                                       z, y);
+                                         },
+                                         1, lanes([](auto x, auto y) { return tanh(x + y); }))});
+  rows.push_back(
+      {"matmul 16x16", measure(
+                           Shape{n, n}, [](const auto& z, const auto& y) { return matmul(z, y); },
+                           1, plain_loop([](const float* x, const float* y, float* out) {
+                             for (Size i = 0; i < n; ++i) {
+                               float row[n] = {};
+                               for (Size p = 0; p < n; ++p) {
+                                 for (Size j = 0; j < n; ++j) row[j] += x[i * n + p] * y[p * n + j];
+                               }
+                               std::memcpy(out + i * n, row, sizeof row);
+                             }
+                           }))});
   rows.push_back({"slice 16 of 16", measure(
-                                        Shape{n}, [](const auto& z, const auto&) { return slice(z, 0, {0, n}); }, 1,
-                                        plain_loop([](const float* x, const float*, float* out) {
+                                        Shape{n},
+                                        [](const auto& z, const auto&) {
+                                          return slice(z, 0, {0, n});
+                                        },
+                                        1, plain_loop([](const float* x, const float*, float* out) {
                                           std::memcpy(out, x, n * sizeof(float));
                                         }))});
 
-  if (!json) fmt::print("16 floats (matmul: 16x16), ns per node      forward    sweep    plain loop    bytes per node\n");
+  if (!json)
+    fmt::print(
+        "16 floats (matmul: 16x16), ns per node      forward    sweep    plain loop    bytes per "
+        "node\n");
   for (const Row& r : rows) {
     if (json) {
-      fmt::print("{{\"op\":\"{}\",\"forward_ns\":{:.2f},\"sweep_ns\":{:.2f},\"loop_ns\":{:.2f},\"bytes_per_node\":{:.1f}}}\n",
-                 r.name, r.cost.forward, r.cost.sweep, r.cost.loop, r.cost.bytes);
+      fmt::print(
+          "{{\"op\":\"{}\",\"forward_ns\":{:.2f},\"sweep_ns\":{:.2f},\"loop_ns\":{:.2f},\"bytes_"
+          "per_node\":{:.1f}}}\n",
+          r.name, r.cost.forward, r.cost.sweep, r.cost.loop, r.cost.bytes);
     } else {
-      fmt::print("{:<42} {:>8.1f} {:>8.1f} {:>13.1f} {:>17.0f}\n", r.name, r.cost.forward, r.cost.sweep, r.cost.loop,
-                 r.cost.bytes);
+      fmt::print("{:<42} {:>8.1f} {:>8.1f} {:>13.1f} {:>17.0f}\n", r.name, r.cost.forward,
+                 r.cost.sweep, r.cost.loop, r.cost.bytes);
     }
   }
   const Cost& add = rows[0].cost;
   const bool met = add.forward <= bar && add.sweep <= bar;
   if (!json) {
     fmt::print("bar for add: {} ns forward, {} ns sweep: {}\n", bar, bar, met ? "met" : "MISSED");
-    fmt::print("bytes: of the node, its value's 64 bytes (matmul: 1024) and header, as the pool counts them\n");
+    fmt::print(
+        "bytes: of the node, its value's 64 bytes (matmul: 1024) and header, as the pool counts "
+        "them\n");
   }
   return check && !met ? 1 : 0;
 }

@@ -21,16 +21,17 @@ template <class T, Style style>
 struct UserElman {
   Var<T> U, W, b;
   static constexpr auto fields() {
-    return std::tuple{field("U", &UserElman::U), field("W", &UserElman::W), field("b", &UserElman::b)};
+    return std::tuple{field("U", &UserElman::U), field("W", &UserElman::W),
+                      field("b", &UserElman::b)};
   }
-  explicit UserElman(const Weights<T>& w, Size H)
-      : U({H, H}, w.U), W({H, H}, w.W), b({H}, w.b) {}
+  explicit UserElman(const Weights<T>& w, Size H) : U({H, H}, w.U), W({H, H}, w.W), b({H}, w.b) {}
 
   State<T> operator()(const Var<T>& x, const State<T>& s) const {
     if constexpr (style == Style::ops) {
       return {tanh(linear(x, U) + linear(s.h, W) + b), {}};
     } else {
-      return {fuse([](auto u, auto w, auto bias) { return tanh(u + w + bias); }, linear(x, U), linear(s.h, W), b),
+      return {fuse([](auto u, auto w, auto bias) { return tanh(u + w + bias); }, linear(x, U),
+                   linear(s.h, W), b),
               {}};
     }
   }
@@ -74,7 +75,8 @@ struct UserGru {
       : U({3 * H, H}, w.U), W({3 * H, H}, w.W), b({3 * H}, w.b), bn({H}, w.bn) {}
 
   State<T> operator()(const Var<T>& x, const State<T>& s) const {
-    const std::array<Var<T>, 3> in = split<3>(linear(x, U, b), -1), rec = split<3>(linear(s.h, W), -1);
+    const std::array<Var<T>, 3> in = split<3>(linear(x, U, b), -1),
+                                rec = split<3>(linear(s.h, W), -1);
     if constexpr (style == Style::ops) {
       const Var<T> r = sigmoid(in[0] + rec[0]), z = sigmoid(in[1] + rec[1]);
       const Var<T> n = tanh(in[2] + r * (rec[2] + bn));
@@ -105,7 +107,8 @@ struct UserModel {
   Cell cell;
   Var<T> V, c;
   static constexpr auto fields() {
-    return std::tuple{field("cell", &UserModel::cell), field("V", &UserModel::V), field("c", &UserModel::c)};
+    return std::tuple{field("cell", &UserModel::cell), field("V", &UserModel::V),
+                      field("c", &UserModel::c)};
   }
 };
 
@@ -113,7 +116,8 @@ template <class T, class Cell>
 class UserStep {
  public:
   UserStep(const Problem<T>& problem, const Weights<T>& w, ReadOut read_out)
-      : size_(problem.size), read_out_(read_out),
+      : size_(problem.size),
+        read_out_(read_out),
         xs_(Shape{size_.T, size_.B, size_.H}, problem.xs),
         labels_(Shape{size_.T * size_.B, 1}, problem.labels),
         model_{Cell(w, size_.H), Var<T>({classes, size_.H}, w.V), Var<T>({classes}, w.c)} {
@@ -160,7 +164,8 @@ struct LayerOf {
     return {Var<T>({H, H}, w.U), Var<T>({H, H}, w.W), Var<T>({H}, w.b)};
   }
   static unroll::Lstm<T> lstm(const Weights<T>& w, Size H) {
-    return {Var<T>({4 * H, H}, w.U), Var<T>({4 * H, H}, w.W), Var<T>({4 * H}, w.b), zeros<T>({4 * H})};
+    return {Var<T>({4 * H, H}, w.U), Var<T>({4 * H, H}, w.W), Var<T>({4 * H}, w.b),
+            zeros<T>({4 * H})};
   }
   static unroll::Gru<T> gru(const Weights<T>& w, Size H) {
     return {Var<T>({3 * H, H}, w.U), Var<T>({3 * H, H}, w.W), Var<T>({3 * H}, w.b),
@@ -198,7 +203,8 @@ class LayerStep {
           return cross_entropy(m.read_out(run.outputs), labels_);
         },
         model_);
-    if constexpr (requires { model_.cell.bias_hh; }) gradient.cell.bias_hh = gradient.cell.bias_hh * mask_;
+    if constexpr (requires { model_.cell.bias_hh; })
+      gradient.cell.bias_hh = gradient.cell.bias_hh * mask_;
     sgd_.options.learning_rate = rate;
     sgd_.step(model_, gradient);
     return static_cast<double>(loss.item());

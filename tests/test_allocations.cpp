@@ -98,7 +98,8 @@ int main(int argc, char** argv) {
   // ALLOCATION_TRACE=n shows where the first n allocations of a warm step come from.
   if (const char* n = std::getenv("ALLOCATION_TRACE")) {
     Setting<float, UserLstm> lstm({16, 1, 20}, 4, false);
-    LayerStep<float, Lstm<float>> layer(lstm.problem, lstm.weights, LayerOf<float>::lstm(lstm.weights, 16));
+    LayerStep<float, Lstm<float>> layer(lstm.problem, lstm.weights,
+                                        LayerOf<float>::lstm(lstm.weights, 16));
     UserStep<float, UserLstm<float, Style::ops>> ops(lstm.problem, lstm.weights, ReadOut::stacked);
     for (int k = 0; k < warm_up; ++k) ops.step(0.01), layer.step(0.01);
     trace_allocations(std::atoi(n));
