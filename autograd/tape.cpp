@@ -84,6 +84,12 @@ TapeCore* TapeCore::open(bool is_public) {
   return t;
 }
 
+std::uint32_t TapeCore::next_number() {
+  thread_local std::uint32_t number = 0;
+  if (++number == 0) ++number;  // 0 stands for no mark
+  return number;
+}
+
 void TapeCore::close() {
   clear();
   ++generation;
@@ -172,9 +178,9 @@ struct LeafOp {
 };
 template <class T>
 void sweep_leaf(Node& n, Sweep& sweep) {
-  if (!sweep.is_own_leaf(n) && sweep.wants(n, 0)) {
-    sweep.add(*n.inputs()[0].node(), sweep.take<T>(n));
-  }
+  if (sweep.is_own_leaf(n)) return;
+  Var<T> g = sweep.take<T>(n);
+  if (n.input_count > 0 && sweep.wants(n, 0)) sweep.add(*n.inputs()[0].node(), std::move(g));
 }
 template <class T>
 void push_leaf(Node& n, Push& push) {
