@@ -58,6 +58,15 @@ namespace detail {
 template <class Op, class T, class... X>
 Var<T> builtin(const X&... x);
 
+// Computes a user's elementwise op; defined in elementwise.hpp.
+template <class Op, class T, class... X>
+Var<T> apply_declared(const X&... x);
+// Marks an op that is not compiled into the library.
+template <class Op>
+struct UserOp : Op {
+  using Declared = Op;
+};
+
 template <class Op, class... X>
 auto call_dual(const X&... x);
 
@@ -127,7 +136,11 @@ auto call(const X&... x) {
     static_assert(!(detail::other_real<X, T> || ...),
                   "the operands differ in element type (float and double): convert one of them "
                   "with cast<float>(x) or cast<double>(x)");
-    return detail::builtin<Op, T>(detail::as_var<T>(x)...);
+    if constexpr (requires { typename Op::Declared; }) {
+      return detail::apply_declared<typename Op::Declared, T>(detail::as_var<T>(x)...);
+    } else {
+      return detail::builtin<Op, T>(detail::as_var<T>(x)...);
+    }
   } else {
     using L = typename detail::FirstLane<X...>::type;
     return Op::f(detail::primal<L>(x)...);

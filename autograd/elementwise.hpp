@@ -344,7 +344,7 @@ auto apply(const X&... x) {
 template <class Op, class... X>
   requires(!(is_var<X> || ...))
 auto apply(const X&... x) {
-  return call<Op>(x...);
+  return call<detail::UserOp<Op>>(x...);
 }
 
 // Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple. All results have the
