@@ -1,4 +1,5 @@
-// The cells: values against scalar loops that follow PyTorch's documentation, gradients against differences.
+// The cells: values against scalar loops that follow PyTorch's documentation, gradients against
+// differences.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -67,7 +67,8 @@ TEST_CASE("Orthogonal weights are orthogonal, wide, tall and with more axes") {
   CHECK(distance_from_orthogonal(orthogonal<float>(Key(5), {64, 64}), 1) < 1e-6);
   CHECK(largest(orthogonal<double>(Key(6), {1, 1})) == doctest::Approx(1).epsilon(1e-15));
   CHECK(orthogonal<float>(Key(7), {0, 4}).shape() == Shape{0, 4});
-  // Uniformly distributed: the entries of a 2 x 2 one are cosines of a uniform angle, mean square 1/2.
+  // Uniformly distributed: the entries of a 2 x 2 one are cosines of a uniform angle, mean square
+  // 1/2.
   double square_sum = 0, sum = 0;
   for (std::uint64_t n = 0; n < 2000; ++n) {
     const double c = orthogonal<double>(fold_in(Key(8), n), {2, 2}).to_vector()[0];

@@ -1,4 +1,5 @@
-// Optimisers against numbers worked out by PyTorch's documented algorithms in 40-digit decimals, and clipping.
+// Optimisers against numbers worked out by PyTorch's documented algorithms in 40-digit decimals,
+// and clipping.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -114,7 +115,8 @@ TEST_CASE("Each optimiser fits a line") {
 }
 
 TEST_CASE("A step is a differentiable function of the gradient when that is tracked") {
-  // d/dg of p - rate (g + decay p), twice with momentum 0.5: p2 = p - rate (g + 1.5 g) without decay.
+  // d/dg of p - rate (g + decay p), twice with momentum 0.5: p2 = p - rate (g + 1.5 g) without
+  // decay.
   const auto moved = [](const Var<double>& g) {
     Var<double> p = 1.0;
     Sgd sgd(p, {.learning_rate = 0.1, .momentum = 0.5});
