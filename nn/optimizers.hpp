@@ -36,8 +36,7 @@ struct AdamWOptions {
   double learning_rate = 1e-3;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
-  double weight_decay =
-      0.01;  // p shrinks by learning_rate · weight_decay · p, apart from the gradient
+  double weight_decay = 0.01;  // takes learning_rate · weight_decay · p off p, past the moments
 };
 
 namespace detail {

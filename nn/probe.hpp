@@ -43,6 +43,14 @@ template <Real T, Tree State, Probeable<Var<T>, State> Cell>
 template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_probed(const Cell& cell, const Var<T>& xs, const State& state,
                                  const Probe& probe) {
+  tree_for_each(
+      [&](const auto& all) {
+        if (all.rank() == 0 || xs.rank() == 0 || all.size(0) != xs.size(0)) {
+          fail("unroll_probed", "the sequence " + to_string(xs.shape()) + " and the probe " +
+                                    to_string(all.shape()) + " differ in their number of steps");
+        }
+      },
+      probe);
   const auto projected = cell.project(xs);
   return detail::stack_outputs(detail::run_steps<detail::PooledSteps>(
       cell, xs.size(0), state, [&](Size t, const State& s) -> State {

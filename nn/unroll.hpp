@@ -70,8 +70,10 @@ template <class X>
 using PooledSteps = std::vector<X, PoolAllocator<X>>;  // dropped again: asks the system for nothing
 
 template <template <class> class List, class T, class State, class Cell>
-auto run_array(const Cell& cell, const Var<T>& xs, const State& state, const UnrollOptions& options) {
-  if (xs.rank() == 0) fail("unroll", "the sequence is a scalar; it needs the steps as its first axis");
+auto run_array(const Cell& cell, const Var<T>& xs, const State& state,
+               const UnrollOptions& options) {
+  if (xs.rank() == 0)
+    fail("unroll", "the sequence is a scalar; it needs the steps as its first axis");
   if constexpr (Projecting<Cell, Var<T>, State>) {
     if (options.hoist == Hoist::automatic) {
       const auto projected = cell.project(xs);
@@ -80,15 +82,14 @@ auto run_array(const Cell& cell, const Var<T>& xs, const State& state, const Unr
       });
     }
   }
-  return run_steps<List>(cell, xs.size(0), state, [&](Size t, const State& s) -> State {
-    return cell(index(xs, 0, t), s);
-  });
+  return run_steps<List>(cell, xs.size(0), state,
+                         [&](Size t, const State& s) -> State { return cell(index(xs, 0, t), s); });
 }
 template <template <class> class List, class T, class State, class Cell>
 auto run_vector(const Cell& cell, const std::vector<Var<T>>& xs, const State& state) {
-  return run_steps<List>(cell, static_cast<Size>(xs.size()), state, [&](Size t, const State& s) -> State {
-    return cell(xs[static_cast<std::size_t>(t)], s);
-  });
+  return run_steps<List>(
+      cell, static_cast<Size>(xs.size()), state,
+      [&](Size t, const State& s) -> State { return cell(xs[static_cast<std::size_t>(t)], s); });
 }
 
 template <class List, class State>

@@ -197,6 +197,16 @@ TEST_CASE("The gradient with respect to a probe is that with respect to the pre-
   check_probe<Gru<double>>();
 }
 
+TEST_CASE("A probe for another number of steps is refused") {
+  const auto cell = Elman<double>::make(Key(3), I, H);
+  const auto h0 = cell.initial_state(B);
+  CHECK_THROWS_WITH_AS(
+      (void)unroll_probed(cell, slice(xs, 0, Range{1}), h0, zero_probe(cell, xs, h0)),
+      "[unroll_probed] the sequence [5, 3, 2] and the probe [6, 3, 4] differ in "
+      "their number of steps",
+      std::invalid_argument);
+}
+
 TEST_CASE("Both sides of a GRU's pre-activation agree in r and z, and differ by r in n") {
   const auto cell = Gru<double>::make(Key(3), I, H);
   const auto h0 = cell.initial_state(B);
