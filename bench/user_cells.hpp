@@ -84,7 +84,8 @@ struct UserGru {
     } else {
       return {fuse(
                   [](auto xr, auto xz, auto xn, auto hr, auto hz, auto hn, auto bias, auto before) {
-                    auto r = sigmoid(xr + hr), z = sigmoid(xz + hz);
+                    auto r = sigmoid(xr + hr);
+                    auto z = sigmoid(xz + hz);
                     auto n = tanh(xn + r * (hn + bias));
                     return n + z * (before - n);
                   },
