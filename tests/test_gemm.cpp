@@ -129,8 +129,9 @@ TEST_CASE_TEMPLATE("A matrix that is used again and again gives the same product
                    float, double) {
   // gemm_by_matrix may keep a packed copy of the matrix on the right; it must not outlive the matrix's values.
   for (const bool transposed : {false, true}) {
-    for (const auto& [m, n, k] : std::vector<std::array<Size, 3>>{
+    for (const auto& size : std::vector<std::array<Size, 3>>{
              {1, 33, 17}, {3, 64, 64}, {16, 130, 65}, {0, 4, 4}, {5, 1, 300}}) {
+      const Size m = size[0], n = size[1], k = size[2];
       const Stored<T> a = store<T>(m, k, Layout::padded_rows, 3);
       for (unsigned round = 0; round < 3; ++round) {
         const Stored<T> w =

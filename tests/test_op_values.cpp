@@ -184,7 +184,8 @@ TEST_CASE_TEMPLATE("matmul follows numpy in every combination of ranks", T, doub
                                                    {Shape{2, 0, 4}, Shape{4, 3}},
                                                    {Shape{1, 1}, Shape{1, 1}}};
   Tape<T> tape;
-  for (const auto& [left, right] : cases) {
+  for (const auto& shapes : cases) {
+    const Shape left = shapes.first, right = shapes.second;
     const Var<T> a = spread<T>(left), b = spread<T>(right, -1, 1, 0.7);
     const PlainArray p = PlainArray::of(a), q = PlainArray::of(b);
     // As numpy defines it: a vector becomes a matrix, whose extra axis is removed in the end.
