@@ -42,9 +42,13 @@ double seconds_of(const auto& f) {
   return cpu_seconds() - begin;
 }
 // The best of several: growth is what is wanted here, and a neighbour's noise only adds.
-double best_of(int rounds, const auto& f) {
-  double best = seconds_of(f);
-  for (int r = 1; r < rounds; ++r) best = std::min(best, seconds_of(f));
+double best(const auto& f) {
+  double best = seconds_of(f), total = best;
+  for (int r = 1; r < 3 || total < 0.3; ++r) {
+    const double s = seconds_of(f);
+    best = std::min(best, s);
+    total += s;
+  }
   return best;
 }
 
@@ -53,7 +57,7 @@ std::vector<Point> measure(const char* what, std::initializer_list<Size> sizes, 
   std::vector<Point> points;
   fmt::print("{}\n", what);
   for (Size n : sizes) {
-    const double s = best_of(n >= 100000 ? 3 : 9, [&] { f(n); });
+    const double s = best([&] { f(n); });
     points.push_back({static_cast<double>(n), s});
     fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n,
                s * 1e3, s * 1e9 / static_cast<double>(n), peak_gigabytes());
