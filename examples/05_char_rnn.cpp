@@ -6,14 +6,15 @@
 //   05_char_rnn --save run.safetensors        ... and later: 05_char_rnn --resume run.safetensors
 //
 // Everything that is learnt happens in trainer.step(), models/char_rnn/trainer.cpp.
+#include <cblas.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -50,54 +51,60 @@ Arguments parse(int argc, char** argv) {
   CLI::App app{
       "Trains a character LSTM on text, shows what it learns, and writes a report.\n"
       "Ctrl-C stops the training cleanly and saves it."};
-  app.get_formatter()->column_width(32);
-  const auto positive = CLI::Range(1e-12, 1e12, "a positive number");
-  const auto count = [](Size most) {
-    return CLI::Range(Size{1}, most, fmt::format("1 to {}", most));
+  app.get_formatter()->column_width(28);
+  const auto add = [&](const char* name, auto& value, const char* type, const std::string& what,
+                       const char* group = "Options") {
+    return app.add_option(name, value, what)->option_text(type)->group(group);
   };
-  auto* text = app.add_option("--text", a.text,
-                              "file or folder to learn from, UTF-8 or latin-1\n"
-                              "(default: this project's sources and documents)");
-  app.add_option("--seconds", a.seconds, "time for training")
-      ->check(CLI::Range(0.0, 1e9, "0 to 1e9"))
-      ->capture_default_str();
-  app.add_option("--steps", a.steps, "train exactly so many steps, however long they take")
-      ->check(count(1'000'000'000))
-      ->excludes("--seconds");
-  app.add_option("--threads", a.threads, "the result does not depend on it")
-      ->check(count(64))
-      ->capture_default_str();
-  app.add_option("--report", a.report, "the page to write")->capture_default_str();
-  app.add_option("--save", a.save, "checkpoint to write at the end");
-  auto* resume = app.add_option("--resume", a.resume,
-                                "go on from a checkpoint, which holds its text and options");
-  app.add_option("--prompt", a.prompt, "samples go on from here (default: a new line)");
-  app.add_option("--sample", a.sample, "characters in a sample")
-      ->check(CLI::Range(Size{0}, Size{100'000}, "0 to 100000"))
-      ->capture_default_str();
   const auto network = [&](const char* name, auto& value, const char* what) {
-    return app.add_option(name, value, what)->capture_default_str()->group("Network and optimiser");
+    return add(name, value, "N", fmt::format("{} ({})", what, value), "Network and optimiser");
   };
-  std::vector<CLI::Option*> fixed{
+  const auto at_most = [](Size most) { return CLI::Range(Size{1}, most); };
+  const auto positive = CLI::Range(1e-12, 1e12);
+
+  auto* text = add("--text", a.text, "PATH",
+                   "file or folder to learn from, UTF-8 or latin-1\n"
+                   "(default: the sources and documents of this project)");
+  auto* seconds = add("--seconds", a.seconds, "S", fmt::format("time for training ({})", a.seconds))
+                      ->check(CLI::Range(0.0, 1e9));
+  auto* steps = add("--steps", a.steps, "N", "train exactly N steps, however long they take")
+                    ->check(at_most(1'000'000'000));
+  add("--threads", a.threads, "N",
+      fmt::format("1 or 2, which changes nothing but the time ({})", a.threads))
+      ->check(at_most(a.network.shards));
+  add("--report", a.report, "FILE", fmt::format("the page to write ({})", a.report));
+  add("--save", a.save, "FILE", "checkpoint to write at the end");
+  auto* resume =
+      add("--resume", a.resume, "FILE", "go on from a checkpoint, which holds text and options");
+  add("--prompt", a.prompt, "TEXT", "what samples begin with (a new line)");
+  add("--sample", a.sample, "N", fmt::format("characters in a sample ({})", a.sample))
+      ->check(CLI::Range(Size{0}, Size{100'000}));
+  const std::vector<CLI::Option*> kept{
       text,
-      network("--hidden", a.network.hidden, "units of the LSTM")->check(count(8192)),
-      network("--embedding", a.network.embedding, "numbers for a character")->check(count(8192)),
-      network("--streams", a.network.streams, "places in the text read at once")
-          ->check(count(4096)),
-      network("--window", a.network.window, "steps a gradient goes back")->check(count(4096)),
+      network("--hidden", a.network.hidden, "units of the LSTM")->check(at_most(8192)),
+      network("--embedding", a.network.embedding, "numbers for a character")->check(at_most(8192)),
+      network("--streams", a.network.streams, "places read side by side")->check(at_most(4096)),
+      network("--window", a.network.window, "steps a gradient goes back")->check(at_most(4096)),
       network("--learning-rate", a.network.learning_rate, "Adam's")->check(positive),
       network("--half-life", a.network.half_life, "steps in which it halves")->check(positive),
       network("--dropout", a.network.dropout, "share set to zero")->check(CLI::Range(0.0, 0.95)),
       network("--seed", a.network.seed, "of all random numbers")};
-  for (CLI::Option* option : fixed) resume->excludes(option);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
+    fmt::print("{}", app.help());
     std::exit(0);
   } catch (const CLI::ParseError& e) {
-    throw UsageError(std::string(e.what()) + " (--help shows the options)");
+    throw UsageError(fmt::format("{} (--help shows the options)", e.what()));
   }
+  if (seconds->count() && steps->count()) throw UsageError("either --seconds or --steps, not both");
+  for (const CLI::Option* option : kept) {
+    if (resume->count() && option->count()) {
+      throw UsageError(
+          fmt::format("--resume goes with no {}: the checkpoint holds it", option->get_name()));
+    }
+  }
+  if (!from_utf8(a.prompt)) throw UsageError("--prompt is not UTF-8");
   for (int i = 0; i < argc; ++i) a.command += (i > 0 ? " " : "") + std::string(argv[i]);
   return a;
 }
@@ -120,6 +127,14 @@ void check_can_be_written(const char* option, const std::string& name) {
   if (!fs::is_directory(path.parent_path()) || ::access(path.parent_path().c_str(), W_OK) != 0) {
     throw UsageError(fmt::format("{}: cannot write into {}", option, path.parent_path().string()));
   }
+}
+
+// What does nothing to a terminal but show.
+std::string printable(std::u32string text) {
+  for (char32_t& c : text) {
+    if ((c < 0x20 && c != U'\n' && c != U'\t') || (c >= 0x7F && c < 0xA0)) c = U'\uFFFD';
+  }
+  return to_utf8(text);
 }
 
 void show(const char* name, const std::string& what) { fmt::print("{:<10} {}\n", name, what); }
@@ -146,7 +161,11 @@ CharRnnTrainer make_trainer(const Arguments& a) {
                            corpus.encoding));
   // A tenth is held out, of long texts about 100,000 characters.
   const double share = std::min(0.1, 1e5 / double(corpus.text.size()));
-  return CharRnnTrainer(split_corpus(corpus, share), a.network, a.threads);
+  const TextSplit split = split_corpus(corpus, share);
+  if (split.held_out.size() < least / 20) {
+    throw UsageError(path.string() + ": the files are too short to hold out the end of each");
+  }
+  return CharRnnTrainer(split, a.network, a.threads);
 }
 
 // Trains until the time is over, the steps are done, or Ctrl-C. Returns the seconds it took.
@@ -170,6 +189,7 @@ double train(CharRnnTrainer& trainer, const Arguments& a, const InterruptGuard& 
 }
 
 int run(const Arguments& a) {
+  openblas_set_num_threads(1);  // the trainer has threads of its own
   check_can_be_written("--report", a.report);
   if (!a.save.empty()) check_can_be_written("--save", a.save);
   CharRnnTrainer trainer = make_trainer(a);
@@ -179,18 +199,19 @@ int run(const Arguments& a) {
 
   CharRnnRun run{.command = a.command, .threads = a.threads};
   run.text_name = !a.resume.empty() ? a.resume : a.text.empty() ? "this project" : a.text;
-  run.text_size = fmt::format("{} characters ({} different)", training.size(), characters - 1);
+  run.text_size =
+      fmt::format("{} characters ({} different)", grouped(Size(training.size())), characters - 1);
   run.unigram_bits = ngram_bits_per_character(training, held_out, 1, characters);
   run.trigram_bits = ngram_bits_per_character(training, held_out, 3, characters);
   show("training", run.text_size);
-  show("held out", fmt::format("{} characters, the end of every file", held_out.size()));
-  show("network",
-       fmt::format("LSTM of {} units, {} parameters, on {} thread{}", trainer.options().hidden,
-                   parameter_count(trainer.model()), a.threads, a.threads == 1 ? "" : "s"));
+  show("held out", grouped(Size(held_out.size())) + " characters, the end of every file");
+  show("network", fmt::format("LSTM of {} units, {} parameters, on {} thread{}",
+                              trainer.options().hidden, grouped(parameter_count(trainer.model())),
+                              a.threads, a.threads == 1 ? "" : "s"));
   if (trainer.steps() > 0) show("resumed", fmt::format("after step {}", trainer.steps()));
 
-  const std::u32string prompt = from_utf8(a.prompt).value_or(U"\n");
-  const auto sample = [&] { return to_utf8(trainer.sample(prompt, a.sample)); };
+  const std::u32string prompt = *from_utf8(a.prompt);
+  const auto sample = [&] { return printable(trainer.sample(prompt, a.sample)); };
   run.bits_before = trainer.held_out_bits();
   run.sample_before = sample();
   run.paths_before =

@@ -8,6 +8,8 @@
 #include <stdexcept>
 
 #include "unroll/autograd/transforms.hpp"
+#include "unroll/models/char_rnn/manual_table.hpp"
+#include "unroll/models/char_rnn/run_report.hpp"
 #include "unroll/models/char_rnn/trainer.hpp"
 #include "unroll/nn/atomic_file.hpp"
 #include "unroll/nn/safetensors.hpp"
@@ -222,4 +224,68 @@ TEST_CASE("options without sense and files that are no checkpoints are refused")
       if (name == "training_text") tensor.bytes[3] = std::byte{0xFF};
     }
   });
+}
+
+TEST_CASE("the contributions of all steps add up to the gradient, and none comes from the future") {
+  CharRnnTrainer trainer(rhyme(), small());
+  for (int i = 0; i < 30; ++i) trainer.step();
+  const auto ids = trainer.vocabulary().encode(U"the cat sat on");
+  const PathNorms paths = path_norms(trainer.model(), ids);
+  REQUIRE(paths.steps == 12);
+  REQUIRE(paths.norms.size() == 144);
+  CHECK(paths.sum_difference < 1e-5);
+  for (std::size_t t = 0; t < 12; ++t) {
+    for (std::size_t k = 0; k < 12; ++k) {
+      const double norm = paths.norms[t * 12 + k];
+      CHECK((k <= t ? norm > 0 : std::isnan(norm)));
+    }
+  }
+  CHECK_THROWS_AS((void)path_norms(trainer.model(), std::span(ids).first(2)),
+                  std::invalid_argument);
+}
+
+TEST_CASE("the gradient of a trained network agrees with the derivation by hand") {
+  CharRnnTrainer trainer(rhyme(), small());
+  for (int i = 0; i < 30; ++i) trainer.step();
+  const auto table =
+      compare_with_manual(trainer.model(), trainer.vocabulary().encode(U"the cat sat on the mat"));
+  REQUIRE(table.size() == 3);
+  for (const auto& [name, comparison] : table) {
+    INFO(name);
+    CHECK(comparison.ok());
+    CHECK(comparison.worst() < 1e-12);
+    CHECK(comparison.parameters.size() >= 7);
+    CHECK(comparison.steps.size() >= 21);
+  }
+}
+
+TEST_CASE("the report of a run stands alone and says what was measured") {
+  CharRnnTrainer trainer(rhyme(), small());
+  for (int i = 0; i < 5; ++i) trainer.step();
+  const auto ids = trainer.vocabulary().encode(piece_of_held_out(trainer));
+  const CharRnnRun run{.command = "05_char_rnn --prompt '<b>'",
+                       .text_name = "rhyme",
+                       .unigram_bits = 4.321,
+                       .trigram_bits = 1.234,
+                       .bits_after = 2.468,
+                       .seconds = 1,
+                       .steps = 5,
+                       .sample_before = "before & after",
+                       .paths_before = path_norms(trainer.model(), ids)};
+  const Folder folder;
+  write_run_report(folder / "report.html", trainer, run);
+  const std::string page = read_whole_file(folder / "report.html");
+  for (const char* part : {"4.321", "1.234", "2.468", "before &amp; after", "&lt;b&gt;", "LSTM"}) {
+    INFO(part);
+    CHECK(page.find(part) != page.npos);
+  }
+  for (const char* absent : {"<script", "href=\"http", "src="})
+    CHECK(page.find(absent) == page.npos);
+}
+
+TEST_CASE("numbers are grouped by thousands") {
+  CHECK(grouped(0) == "0");
+  CHECK(grouped(999) == "999");
+  CHECK(grouped(1000) == "1,000");
+  CHECK(grouped(1234567) == "1,234,567");
 }

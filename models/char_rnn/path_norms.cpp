@@ -11,16 +11,20 @@
 namespace unroll {
 namespace {
 
-// -ln p of each step's target; step t uses the recurrent weight weights[t].
+// -ln p of each step's target; step t uses the recurrent weight weights[t]. The first character is
+// read before, so that no step begins with an empty memory.
 std::vector<Var<float>> step_losses(const CharRnn<float>& net, std::span<const std::int64_t> ids,
                                     const std::vector<Var<float>>& weights) {
-  std::vector<Var<float>> losses;
-  LstmState<float> state = net.initial_state(1);
   Lstm<float> cell = net.cell;
-  for (std::size_t t = 0; t + 1 < ids.size(); ++t) {
+  const auto read = [&](std::int64_t id, const LstmState<float>& state) {
+    return cell(net.embedding(Indices({1}, {id})), state);
+  };
+  std::vector<Var<float>> losses;
+  LstmState<float> state = read(ids[0], net.initial_state(1));
+  for (std::size_t t = 0; t < weights.size(); ++t) {
     cell.weight_hh = weights[t];
-    state = cell(net.embedding(Indices({1}, {ids[t]})), state);
-    losses.push_back(cross_entropy(net.read_out(state.h), Indices({1}, {ids[t + 1]})));
+    state = read(ids[t + 1], state);
+    losses.push_back(cross_entropy(net.read_out(state.h), Indices({1}, {ids[t + 2]})));
   }
   return losses;
 }
@@ -30,8 +34,8 @@ double largest(const Var<float>& x) { return max(abs(x)).item(); }
 }  // namespace
 
 PathNorms path_norms(const CharRnn<float>& net, std::span<const std::int64_t> ids) {
-  if (ids.size() < 2) fail("path_norms", "a text of at least two characters is needed");
-  const std::size_t steps = ids.size() - 1;
+  if (ids.size() < 3) fail("path_norms", "a text of at least three characters is needed");
+  const std::size_t steps = ids.size() - 2;
   const Var<float>& W = net.cell.weight_hh;
   const auto all = vjp([&](const std::vector<Var<float>>& w) { return step_losses(net, ids, w); },
                        std::vector<Var<float>>(steps, W));
@@ -57,12 +61,13 @@ PathNorms path_norms(const CharRnn<float>& net, std::span<const std::int64_t> id
 }
 
 std::string unrolled_graph(const CharRnn<float>& net, std::span<const std::int64_t> ids) {
-  const std::size_t steps = std::min<std::size_t>(3, ids.size() - 1);
+  if (ids.size() < 4) fail("unrolled_graph", "a text of at least four characters is needed");
+  const Indices inputs({3, 1}, ids.subspan(0, 3));
+  const Indices targets({3, 1}, ids.subspan(1, 3));
   return trace_dot(
       [&](const CharRnn<float>& n) {
-        std::vector<Var<float>> losses = step_losses(
-            n, ids.subspan(0, steps + 1), std::vector<Var<float>>(steps, n.cell.weight_hh));
-        return std::pair{mean(stack(losses)), losses};
+        const auto run = unroll_steps(n.cell, n.embedding(inputs), n.initial_state(1));
+        return std::pair{cross_entropy(n.read_out(stack(run.outputs)), targets), run.outputs};
       },
       net);
 }

@@ -1,6 +1,6 @@
 // How far a trained network looks back: the notes' table of path contributions, for its LSTM.
 //
-//   PathNorms paths = path_norms(trainer.model(), ids);       // 40 ids: 39 steps
+//   PathNorms paths = path_norms(trainer.model(), ids);       // 42 ids: 40 steps
 //   paths.norms[t * steps + k];                               // |C(t, k)|, Frobenius; NaN for k > t
 //
 // C(t, k) is what the use of W_hh at step k contributes to the gradient of the loss at step t. Here
@@ -23,10 +23,12 @@ struct PathNorms {
   double sum_difference = 0;  // |Σ C - gradient|∞ / |gradient|∞
 };
 
-/// Of the text ids[0], ids[1], ..., each of which but the first is predicted from those before it.
+/// Of the text ids[0], ids[1], ...: step t reads ids[t + 1] and predicts the next. Throws
+/// std::invalid_argument for fewer than three.
 [[nodiscard]] PathNorms path_norms(const CharRnn<float>& net, std::span<const std::int64_t> ids);
 
-/// The unrolled network of three steps as a graph, by time step, for Graphviz.
+/// What the tape records of three characters in training, by time step, for Graphviz. Throws
+/// std::invalid_argument for fewer than four.
 [[nodiscard]] std::string unrolled_graph(const CharRnn<float>& net,
                                          std::span<const std::int64_t> ids);
 

@@ -33,9 +33,12 @@ struct CharRnnRun {
   PathNorms paths_before = {};  // those after training are computed for the page
 };
 
+/// 1234567 as 1,234,567.
+[[nodiscard]] std::string grouped(Size number);
+
 /// A piece of the held-out text for tables and graphs, `count` characters or what there is.
 [[nodiscard]] std::u32string_view piece_of_held_out(const CharRnnTrainer& trainer,
-                                                    std::size_t count = 41);
+                                                    std::size_t count = 42);
 
 /// Throws FileError.
 void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& trainer,
