@@ -97,6 +97,9 @@ struct ArrayView<std::int64_t> {
   static ValueArray<std::int64_t> of(const Indices& x) { return value_array<std::int64_t>(x.block()); }
 };
 
+static_assert(is_var<decltype(std::declval<Var<double>&>() + std::declval<xt::xarray<double>&>())>,
+              "Var + xarray is not a Var: a version of xtensor whose operators must be kept away in another way");
+
 // One of them a Var, the others Vars or xtensor expressions, and not all Vars.
 template <class... X>
 concept VarsAndForeign = (is_var<X> || ...) && (Foreign<X> || ...) && ((is_var<X> || Foreign<X>) && ...);
