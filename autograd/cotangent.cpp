@@ -11,14 +11,19 @@ namespace {
 template <class T>
 struct Pending {
   Var<T> dense;  // empty: zero
-  std::vector<Product<T>> products;
+  std::vector<RowProduct<T>> products;
   Size product_bytes = 0;
+  // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
+  Ref rows_room;
+  Size row_count = 0, a_width = 0, b_width = 0;
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
   void clear() {
     dense = Var<T>();
     products.clear();
+    rows_room = Ref();
+    row_count = 0;
     regions.clear();
     rows.clear();
     product_bytes = 0;
@@ -119,32 +124,30 @@ Matrix<T> matrix_of(const Var<T>& v) {
   return {b->data<T>(), s[0], s[1]};
 }
 
-// One factor of many products side by side: [k_1 + k_2 + ..., width], rows first. They lie so already when each follows
-// the one that was added after it (a sweep runs backwards); otherwise they are copied.
+// One factor of many products, rows below each other: [k_1 + k_2 + ..., width]. They lie so already when each follows the one
+// that was added after it (a sweep runs backwards); otherwise they are copied.
 template <class T>
 struct Gathered {
   Ref copy;
   const T* data = nullptr;
 };
-template <class T, class Rows>
-Gathered<T> gather_rows(const std::vector<Product<T>>& products, std::size_t first, std::size_t last,
-                        Size total, Size width, Rows&& rows) {
+template <class T>
+Gathered<T> gather_rows(const std::vector<RowProduct<T>>& products, Var<T> RowProduct<T>::*factor,
+                        Size total, Size width) {
   bool adjacent = true;
   const T* expected = nullptr;
-  for (std::size_t i = last; i-- > first;) {
-    const Matrix<T> m = rows(products[i]);
-    const Size k = products[i].a.size(1);
-    adjacent = adjacent && (m.column == 1 || width == 1) && (m.row == width || k == 1) &&
-               (!expected || m.data == expected);
-    expected = m.data + k * width;
+  for (std::size_t i = products.size(); adjacent && i-- > 0;) {
+    const Block* b = (products[i].*factor).handle().block();
+    adjacent = b->contiguous && (!expected || b->data<T>() == expected);
+    expected = b->data<T>() + b->sizes()[0] * width;
   }
-  if (adjacent) return {Ref(), rows(products[last - 1]).data};
+  if (adjacent) return {Ref(), (products.back().*factor).handle().block()->template data<T>()};
   Gathered<T> out{new_block<T>(Shape{total, width}), nullptr};
   T* to = out.copy->template data<T>();
   out.data = to;
-  for (std::size_t i = last; i-- > first;) {
-    const Matrix<T> m = rows(products[i]);
-    const Size k = products[i].a.size(1);
+  for (std::size_t i = products.size(); i-- > 0;) {
+    const Matrix<T> m = matrix_of(products[i].*factor);
+    const Size k = (products[i].*factor).size(0);
     for (Size r = 0; r < k; ++r, to += width) {
       const T* from = m.data + r * m.row;
       if (m.column == 1) {
@@ -157,29 +160,62 @@ Gathered<T> gather_rows(const std::vector<Product<T>>& products, std::size_t fir
   return out;
 }
 
-// dense += Σ a_i b_i as one product of the a_i side by side and the b_i below each other.
+// dense += Σ aᵀb over all that waits, as one product (two, if both short rows and whole products wait).
 template <class T>
 void settle_products(Pending<T>& p, const Shape& shape) {
-  if (p.products.empty()) return;
-  const Size m = p.products[0].a.size(0), n = p.products[0].b.size(1);
-  const bool accumulate = !p.dense.empty();
+  if (p.products.empty() && p.row_count == 0) return;
+  bool accumulate = !p.dense.empty();
   Ref out = accumulate ? writable<T>(take_ref(p.dense), shape) : new_block<T>(shape);
-  Size total = 0;
-  for (const Product<T>& q : p.products) total += q.a.size(1);
-  const auto a = gather_rows(p.products, 0, p.products.size(), total, m, [](const Product<T>& q) {
-    return matrix_of(q.a).transposed();
-  });
-  const auto b = gather_rows(p.products, 0, p.products.size(), total, n,
-                             [](const Product<T>& q) { return matrix_of(q.b); });
-  if (p.products.size() == 1) {
-    gemm(m, n, total, matrix_of(p.products[0].a), matrix_of(p.products[0].b), out->data<T>(), n,
-         accumulate);
-  } else {
-    gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n, accumulate);
+  if (p.row_count > 0) {
+    const T* rows = p.rows_room->template data<T>();
+    const Size step = p.a_width + p.b_width;
+    gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step}, Matrix<T>{rows + p.a_width, step, 1},
+         out->data<T>(), p.b_width, accumulate);
+    accumulate = true;
+    p.row_count = 0;
   }
-  p.products.clear();
-  p.product_bytes = 0;
+  if (!p.products.empty()) {
+    const RowProduct<T>& first = p.products[0];
+    const Size m = first.a.size(1), n = first.b.size(1);
+    if (p.products.size() == 1) {
+      gemm(m, n, first.a.size(0), matrix_of(first.a).transposed(), matrix_of(first.b), out->data<T>(), n,
+           accumulate);
+    } else {
+      Size total = 0;
+      for (const RowProduct<T>& q : p.products) total += q.a.size(0);
+      const auto a = gather_rows(p.products, &RowProduct<T>::a, total, m);
+      const auto b = gather_rows(p.products, &RowProduct<T>::b, total, n);
+      gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n, accumulate);
+    }
+    p.products.clear();
+    p.product_bytes = 0;
+  }
   p.dense = Var<T>(Handle(std::move(out)));
+}
+
+// Copies short rows behind those that wait; false when they are better kept as they are.
+template <class T>
+bool append_rows(Pending<T>& p, const RowProduct<T>& q) {
+  constexpr Size short_row = 1024;
+  const Block *a = q.a.handle().block(), *b = q.b.handle().block();
+  const Size k = a->sizes()[0], m = a->sizes()[1], n = b->sizes()[1], step = m + n;
+  if (k != 1 || step > short_row || !a->contiguous || !b->contiguous) return false;
+  if (p.row_count > 0 && (p.a_width != m || p.b_width != n)) return false;
+  const Size capacity = p.rows_room ? p.rows_room->size() : 0;
+  if ((p.row_count + 1) * step > capacity) {
+    Ref wider = new_block<T>(Shape{std::max(2 * capacity, 64 * step)});
+    if (p.row_count > 0) {
+      std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
+    }
+    p.rows_room = std::move(wider);
+  }
+  T* to = p.rows_room->template data<T>() + p.row_count * step;
+  std::copy_n(a->data<T>(), m, to);
+  std::copy_n(b->data<T>(), n, to + m);
+  p.a_width = m;
+  p.b_width = n;
+  ++p.row_count;
+  return true;
 }
 
 template <class T>
@@ -193,7 +229,7 @@ Var<T> settle_recorded(Pending<T>& p, const Shape& shape) {
   if (!p.products.empty()) {
     std::vector<Var<T>> a, b;
     for (std::size_t i = p.products.size(); i-- > 0;) {
-      a.push_back(transpose(p.products[i].a));
+      a.push_back(p.products[i].a);
       b.push_back(p.products[i].b);
     }
     const Var<T> left = a.size() == 1 ? a[0] : concat(a, 0), right = b.size() == 1 ? b[0] : concat(b, 0);
@@ -210,8 +246,8 @@ constexpr Size product_bytes_limit = Size{256} << 20;
 }  // namespace
 
 template <class T>
-Var<T> Product<T>::eval() const {
-  return matmul(a, b);
+Var<T> RowProduct<T>::eval() const {
+  return matmul(transpose(a), b);
 }
 template <class T>
 Var<T> Region<T>::eval() const {
@@ -248,12 +284,25 @@ void Sweep::add(Node& target, Var<T> g) {
 }
 
 template <class T>
-void Sweep::add(Node& target, Product<T> p) {
+void Sweep::add(Node& target, RowProduct<T> p) {
   Pending<T>& list = make_pending<T>(target);
+  if (!recorded() && append_rows(list, p)) return;
   list.product_bytes += static_cast<Size>(sizeof(T)) * (p.a.size() + p.b.size());
   list.products.push_back(std::move(p));
   if (!recorded() && list.product_bytes > product_bytes_limit) {
     settle_products(list, target.value->shape());
+  }
+}
+
+template <class T>
+void Sweep::add_same_size(Node& target, Ref g) {
+  Block* sum = accumulator<T>(target);
+  if (sum && g->contiguous) {
+    add_into<T>(*sum, *g);
+  } else if (g->same_shape(*target.value)) {
+    add_block<T>(target, std::move(g));
+  } else {
+    add_block<T>(target, sum_to<T>(std::move(g), target.value->shape()));
   }
 }
 
@@ -334,26 +383,28 @@ void Push::drop(Node& n) {
   if (n.slot) drop_slot(n);
 }
 
-template struct Product<float>;
+template struct RowProduct<float>;
 template struct Region<float>;
 template struct RowSum<float>;
 template void Sweep::add_block<float>(Node&, Ref);
 template Block* Sweep::accumulator<float>(Node&);
 template void Sweep::add(Node&, Var<float>);
-template void Sweep::add(Node&, Product<float>);
+template void Sweep::add(Node&, RowProduct<float>);
+template void Sweep::add_same_size<float>(Node&, Ref);
 template void Sweep::add(Node&, const Region<float>&);
 template void Sweep::add(Node&, const RowSum<float>&);
 template Var<float> Sweep::take(Node&);
 template void Push::set(Node&, Var<float>);
 template Var<float> Push::get(const Node&) const;
 template void Push::drop<float>(Node&);
-template struct Product<double>;
+template struct RowProduct<double>;
 template struct Region<double>;
 template struct RowSum<double>;
 template void Sweep::add_block<double>(Node&, Ref);
 template Block* Sweep::accumulator<double>(Node&);
 template void Sweep::add(Node&, Var<double>);
-template void Sweep::add(Node&, Product<double>);
+template void Sweep::add(Node&, RowProduct<double>);
+template void Sweep::add_same_size<double>(Node&, Ref);
 template void Sweep::add(Node&, const Region<double>&);
 template void Sweep::add(Node&, const RowSum<double>&);
 template Var<double> Sweep::take(Node&);

@@ -184,6 +184,16 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
 
 namespace {
 
+// Adds d, which has the shape of the result, to the cotangent of an input x that may have been broadcast.
+template <class T>
+void add_cotangent(Sweep& sweep, Node& target, const Block& x, Ref d) {
+  if (d->size() == x.size()) {
+    sweep.add_same_size<T>(target, std::move(d));
+  } else {
+    sweep.add_block<T>(target, sum_to<T>(std::move(d), x.shape()));
+  }
+}
+
 template <class T>
 void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   if (sweep.recorded()) {
@@ -244,16 +254,14 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       if (!fresh[i]) continue;
       Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);
       const Block* x = n.input_block(i);
-      sweep.add_block<T>(*n.inputs()[i].node(),
-                         has_shape(*x, shape) ? std::move(d) : sum_to<T>(std::move(d), x->shape()));
+      add_cotangent<T>(sweep, *n.inputs()[i].node(), *x, std::move(d));
     }
   }
   for (std::size_t i = 0; passed_on > 0 && i < N; ++i) {
     if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
     const Block* x = n.input_block(i);
     Ref d = --passed_on == 0 ? std::move(g[0]) : g[0];
-    sweep.add_block<T>(*n.inputs()[i].node(),
-                       has_shape(*x, shape) ? std::move(d) : sum_to<T>(std::move(d), x->shape()));
+    add_cotangent<T>(sweep, *n.inputs()[i].node(), *x, std::move(d));
   }
 }
 

@@ -23,6 +23,11 @@ namespace unroll {
 
 namespace detail {
 
+// The block of a result, without counting it again.
+template <class T>
+Ref take_block(Var<T>&& y) {
+  return std::move(const_cast<Handle&>(y.handle())).take();
+}
 // A constant with the value of x that shares, but does not count, its memory.
 template <class T>
 Var<T> borrowed_constant(const Var<T>& x) {
@@ -140,9 +145,8 @@ Var<T> apply(const Op& op, const Var<T>& first, const Rest&... rest) {
   static_assert(alignof(Op) <= 8);
   using Rules = detail::GeneralOp<Op, T, 1 + sizeof...(Rest)>;
   auto* tape = static_cast<detail::TapeCore*>(state);
-  detail::retain(y.handle().block());
-  detail::Node* n =
-      tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op), y.handle().block());
+  detail::Node* n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op),
+                                 detail::take_block(std::move(y)).give());
   std::size_t i = 0;
   tape->set_input(n, i++, first.handle());
   (tape->set_input(n, i++, rest.handle()), ...);

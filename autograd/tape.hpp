@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "unroll/autograd/var.hpp"
@@ -134,11 +135,11 @@ bool is_leaf_of(const Node& n, std::uint32_t session);
 
 // ---- reading right to left -----------------------------------------------------------------------------------------
 
-// A product a·b (2-D, or a transposed view of one) that a rule returns instead of computing it: many of them that reach
-// one accumulator are settled as one product.
+// aᵀ·b for a [k, m] and b [k, n]: the sum of k outer products of rows. A rule returns it instead of computing it, and many
+// of them that reach one accumulator are settled as one product.
 template <class T>
-struct Product {
-  Var<T> a, b;  // [m, k] and [k, n]
+struct RowProduct {
+  Var<T> a, b;
   operator Var<T>() const { return eval(); }
   Var<T> eval() const;
 };
@@ -199,11 +200,18 @@ class Sweep {
   template <class T>
   void add(Node& target, Var<T> g);
   template <class T>
-  void add(Node& target, Product<T> p);
+  void add(Node& target, RowProduct<T> p);
   template <class T>
   void add(Node& target, const Region<T>& r);
   template <class T>
   void add(Node& target, const RowSum<T>& r);
+  template <class T, class Other>
+  void add(Node& target, std::variant<Var<T>, Other> v) {
+    std::visit([&](auto& term) { add(target, std::move(term)); }, v);
+  }
+  // Adds an array of the target's size in its order, whatever its shape (values mode).
+  template <class T>
+  void add_same_size(Node& target, Ref g);
   // A buffer of the target's shape that already holds what was added (values mode, dense), or null.
   template <class T>
   Block* accumulator(Node& target);

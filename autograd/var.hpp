@@ -84,6 +84,11 @@ class Handle {
     return t;
   }
   Node* node() const { return tracked() ? static_cast<Node*>(pointer_) : nullptr; }
+  // The constant's block; the handle is empty afterwards, unless it was borrowed or tracked.
+  Ref take() && {
+    if (tape_) return share();
+    return Ref(static_cast<Block*>(std::exchange(pointer_, nullptr)));
+  }
   Ref share() const { return pointer_ ? Ref::share(block()) : Ref(); }
   Block* block() const {
     if (!pointer_) fail_empty_var();

@@ -222,9 +222,9 @@ template <class T>
 Var<T> assemble(const Shape& shape, std::span<const Region<T>> regions);
 }  // namespace detail
 
-// matmul(a, b) of matrices, for rules: the sweep settles many products that reach one array as one.
+// aᵀ·b for a [k, m] and b [k, n], for rules: the sweep settles many of them that reach one array as one product.
 template <Real T>
-[[nodiscard]] detail::Product<T> product(const Var<T>& a, const Var<T>& b) {
+[[nodiscard]] detail::RowProduct<T> row_product(const Var<T>& a, const Var<T>& b) {
   return {a, b};
 }
 

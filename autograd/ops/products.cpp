@@ -36,10 +36,11 @@ struct MatMul {
     const Block *x = a.handle().block(), *y = b.handle().block();
     const Size m = x->rank == 1 ? 1 : x->sizes()[0], k = x->sizes()[x->rank - 1u];
     const Size n = y->rank == 1 ? 1 : y->sizes()[1];
-    Shape shape;
-    if (x->rank == 2) shape.push_back(m);
-    if (y->rank == 2) shape.push_back(n);
-    Ref out = detail::new_block<T>(shape);
+    Size sizes[2];
+    std::size_t rank = 0;
+    if (x->rank == 2) sizes[rank++] = m;
+    if (y->rank == 2) sizes[rank++] = n;
+    Ref out(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, rank));
     if (y->rank == 2 && y->contiguous) {
       detail::gemm_by_matrix(m, matrix<T>(x), const_cast<Block&>(*y), false, out->template data<T>(), n);
     } else {
@@ -47,17 +48,34 @@ struct MatMul {
     }
     return Var<T>(Handle(std::move(out)));
   }
+  // A weight gets few rows from each of many products: those wait. Others are computed at once.
   template <class T>
-  auto adjoint(wrt<0>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+  using Cotangent = std::variant<Var<T>, detail::RowProduct<T>>;
+  template <class T>
+  Cotangent<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
     const Size m = rows(a), k = a.size(-1), n = columns(b);
-    return product(as_matrix(g, m, n), transpose(as_matrix(b, k, n)));
+    if (a.rank() == 2 && n < m) {
+      return row_product(columns_as_rows(g, m, n), columns_as_rows(b, k, n));
+    }
+    if (b.rank() == 1) return outer_rows(g, b, a.shape());
+    return matmul(g, transpose(b));
   }
   template <class T>
-  auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
+  Cotangent<T> adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
     const Size m = rows(a), k = a.size(-1), n = columns(b);
-    // The cotangent of a vector is a row on either side, so that products from both can be settled together.
-    if (b.rank() == 1) return product(as_matrix(g, 1, m), as_matrix(a, m, k));
-    return product(transpose(as_matrix(a, m, k)), as_matrix(g, m, n));
+    if (b.rank() == 2 && m < k) return row_product(as_matrix(a, m, k), as_matrix(g, m, n));
+    if (a.rank() == 1) return outer_rows(a, g, b.shape());
+    return b.rank() == 1 ? matmul(g, a) : matmul(transpose(a), g);
+  }
+  // [rows, columns] (or the vector that is its only column) as [columns, rows].
+  template <class T>
+  static Var<T> columns_as_rows(const Var<T>& x, Size rows, Size columns) {
+    return x.rank() == 2 ? transpose(x) : reshape(x, Shape{columns, rows});
+  }
+  // The products of two vectors' (or scalars') elements, in the shape of a vector or matrix.
+  template <class T>
+  static Var<T> outer_rows(const Var<T>& a, const Var<T>& b, const Shape& shape) {
+    return reshape(reshape(a, Shape{a.size(), 1}) * reshape(b, Shape{1, b.size()}), shape);
   }
   template <class T>
   static Size rows(const Var<T>& a) {
@@ -74,33 +92,38 @@ struct Linear {
   static constexpr auto name = "linear";
   template <class T>
   Var<T> f(const Var<T>& x, const Var<T>& W) const {
-    const Ref b = detail::contiguous(x.handle().block());
-    const Block* w = W.handle().block();
-    const Size in = w->sizes()[1], out = w->sizes()[0];
-    Shape shape = b->shape();
-    const Size rows = in == 0 ? 0 : b->size() / in;
-    shape[shape.rank() - 1] = out;
-    Ref y = detail::new_block<T>(shape);
-    const Matrix<T> left{b->template data<T>(), in, 1};
+    const Block *b = x.handle().block(), *w = W.handle().block();
+    Ref copy;
+    if (!b->contiguous) {
+      copy = detail::contiguous(const_cast<Block*>(b));
+      b = copy.get();
+    }
+    const Size out = w->sizes()[0], in = w->sizes()[1];
+    Size sizes[Shape::max_rank], rows = 1;
+    for (std::size_t i = 0; i + 1 < b->rank; ++i) rows *= sizes[i] = b->sizes()[i];
+    sizes[b->rank - 1u] = out;
+    Ref y(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, b->rank));
+    const Matrix<T> left{b->data<T>(), in, 1};
     if (in == 0) {
-      std::fill_n(y->template data<T>(), shape.size(), T(0));
+      std::fill_n(y->data<T>(), rows * out, T(0));
     } else if (w->contiguous) {
-      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, y->template data<T>(), out);
+      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, y->data<T>(), out);
     } else {
-      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), y->template data<T>(), out, false);
+      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), y->data<T>(), out, false);
     }
     return Var<T>(Handle(std::move(y)));
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& W) const {
-    return matmul(g, W);
+    return g.rank() <= 2 ? apply(MatMul{}, g, W) : matmul(g, W);
   }
   template <class T>
-  auto adjoint(wrt<1>, const Var<T>& g, const Var<T>& x, const Var<T>& W) const {
+  detail::RowProduct<T> adjoint(wrt<1>, const Var<T>& g, const Var<T>& x, const Var<T>& W) const {
+    if (g.rank() == 2) return {g, x};
     const Size out = W.size(0), in = W.size(1);
     Size rows = 1;
-    for (std::size_t i = 0; i + 1 < x.rank(); ++i) rows *= x.shape()[i];
-    return product(transpose(as_matrix(g, rows, out)), as_matrix(x, rows, in));
+    for (Size axis = 0; axis + 1 < static_cast<Size>(x.rank()); ++axis) rows *= x.size(axis);
+    return {reshape(g, Shape{rows, out}), reshape(x, Shape{rows, in})};
   }
 };
 

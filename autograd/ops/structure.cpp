@@ -96,7 +96,14 @@ struct Slice {
   Size start = 0, step = 1, length = 0;
   template <class T>
   Var<T> f(const Var<T>& x) const {
-    const Block* b = x.handle().block();
+    Block* b = x.handle().block();
+    if (axis == 0 && step == 1 && b->contiguous) {  // whole rows
+      Size width = 1;
+      for (std::size_t i = 1; i < b->rank; ++i) width *= b->sizes()[i];
+      Shape shape(b->sizes() + 1, b->sizes() + b->rank);
+      if (!drop) shape.insert(0, length);
+      return Var<T>(Handle(detail::new_contiguous_view(b, start * width, shape)));
+    }
     Strides strides = strides_of(b);
     Shape shape = b->shape();
     const Size offset = start * strides[axis];
