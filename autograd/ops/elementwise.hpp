@@ -7,6 +7,8 @@
 // At points where the derivative does not exist the ops take: abs'(0) = 0, relu'(0) = 0, leaky_relu'(0) = slope,
 // elu'(0) = alpha, maximum and minimum of equal operands: half to each, sqrt'(0) = inf, log'(0) = inf,
 // pow(x, y): d/dx = y x^(y-1) (0 where y = 0), d/dy = x^y log x (0 where x = 0).
+// Values follow C and IEEE: x^0 = 1, 0^-1 = 1/0 = inf, log(0) = -inf, log and sqrt of negative numbers are NaN; a NaN in
+// either operand of maximum and minimum is carried through.
 #pragma once
 
 #include "unroll/autograd/call.hpp"
