@@ -46,6 +46,17 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// CLI::Range lets nan pass, and -1 become a large unsigned number.
+CLI::Validator between(double low, double high) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        double value = 0;
+        const bool ok = CLI::detail::lexical_cast(text, value) && value >= low && value <= high;
+        return ok ? std::string() : fmt::format("{} is not between {} and {}", text, low, high);
+      },
+      "");
+}
+
 Arguments parse(int argc, char** argv) {
   Arguments a;
   CLI::App app{
@@ -59,26 +70,26 @@ Arguments parse(int argc, char** argv) {
   const auto network = [&](const char* name, auto& value, const char* what) {
     return add(name, value, "N", fmt::format("{} ({})", what, value), "Network and optimiser");
   };
-  const auto at_most = [](Size most) { return CLI::Range(Size{1}, most); };
-  const auto positive = CLI::Range(1e-12, 1e12);
+  const auto at_most = [](double most) { return between(1, most); };
+  const auto positive = between(1e-9, 1e9);
 
   auto* text = add("--text", a.text, "PATH",
                    "file or folder to learn from, UTF-8 or latin-1\n"
                    "(default: the sources and documents of this project)");
   auto* seconds = add("--seconds", a.seconds, "S", fmt::format("time for training ({})", a.seconds))
-                      ->check(CLI::Range(0.0, 1e9));
+                      ->check(between(0, 1e9));
   auto* steps = add("--steps", a.steps, "N", "train exactly N steps, however long they take")
                     ->check(at_most(1'000'000'000));
   add("--threads", a.threads, "N",
       fmt::format("1 or 2, which changes nothing but the time ({})", a.threads))
-      ->check(at_most(a.network.shards));
+      ->check(at_most(double(a.network.shards)));
   add("--report", a.report, "FILE", fmt::format("the page to write ({})", a.report));
   add("--save", a.save, "FILE", "checkpoint to write at the end");
   auto* resume =
       add("--resume", a.resume, "FILE", "go on from a checkpoint, which holds text and options");
   add("--prompt", a.prompt, "TEXT", "what samples begin with (a new line)");
   add("--sample", a.sample, "N", fmt::format("characters in a sample ({})", a.sample))
-      ->check(CLI::Range(Size{0}, Size{100'000}));
+      ->check(between(0, 100'000));
   const std::vector<CLI::Option*> kept{
       text,
       network("--hidden", a.network.hidden, "units of the LSTM")->check(at_most(8192)),
@@ -87,8 +98,8 @@ Arguments parse(int argc, char** argv) {
       network("--window", a.network.window, "steps a gradient goes back")->check(at_most(4096)),
       network("--learning-rate", a.network.learning_rate, "Adam's")->check(positive),
       network("--half-life", a.network.half_life, "steps in which it halves")->check(positive),
-      network("--dropout", a.network.dropout, "share set to zero")->check(CLI::Range(0.0, 0.95)),
-      network("--seed", a.network.seed, "of all random numbers")};
+      network("--dropout", a.network.dropout, "share set to zero")->check(between(0, 0.95)),
+      network("--seed", a.network.seed, "of all random numbers")->check(between(0, 1e18))};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
