@@ -312,6 +312,20 @@ void Sweep::add(Node& target, const Region<T>& r) {
     make_pending<T>(target).regions.push_back(r);
     return;
   }
+  const Block& g = *r.g.handle().block();
+  if (Block* sum = accumulator<T>(target); sum && g.contiguous && r.step == 1) {
+    // With nothing but axes of size 1 in front, the window is one stretch of memory.
+    Size outer = 1, inner = 1;
+    for (std::size_t i = 0; i < r.axis; ++i) outer *= r.shape[i];
+    for (std::size_t i = r.axis + 1; i < r.shape.rank(); ++i) inner *= r.shape[i];
+    if (outer == 1) {
+      T* __restrict at = sum->data<T>() + r.start * inner;
+      const T* __restrict from = g.data<T>();
+      const Size n = g.size();
+      for (Size i = 0; i < n; ++i) at[i] += from[i];
+      return;
+    }
+  }
   write_dense<T>(target, [&](Block& b) {
     Strides strides = row_major(r.shape);
     T* at = b.data<T>() + r.start * strides[r.axis];

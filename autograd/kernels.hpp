@@ -45,7 +45,8 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
 
 // The same with the whole matrix w [k, n] (or its transpose) on the right, which is packed once where it is used often.
 template <class T>
-void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row);
+void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
+                    bool accumulate = false);
 
 // How many matrix products this thread has computed.
 Size gemm_calls();

@@ -12,7 +12,8 @@
 //
 // `adjoint(wrt<i>, g, x...)` and `vjp(wrt<i>, g, y, x...)` give the cotangent of argument i from that of the result. They are
 // written in the library's operations, which is what makes them differentiable in turn. A linear op gets its jvp from f; any
-// other gets it from its vjp (as the derivative of u -> <vjp(u), t>), or declares `jvp(tangents..., y, x...)` itself.
+// other gets it from its vjp (as the derivative of u -> <vjp(u), t>), or declares `jvp(t, y, x...)` itself, where t is the
+// array of the arguments' tangents, empty where one is zero.
 // Invariant: rules are pure: they use their arguments and the op's own members, nothing else.
 #pragma once
 
@@ -50,6 +51,14 @@ constexpr bool has_adjoint(std::index_sequence<J...>) {
   return requires {
     std::declval<const Op&>().adjoint(wrt<I>{}, std::declval<const V&>(),
                                       std::declval<Repeated<J, V>>()...);
+  };
+}
+
+template <class Op, class V, std::size_t... J>
+constexpr bool has_jvp(std::index_sequence<J...>) {
+  return requires {
+    std::declval<const Op&>().jvp(std::declval<const std::array<V, sizeof...(J)>&>(), std::declval<const V&>(),
+                                  std::declval<Repeated<J, V>>()...);
   };
 }
 
@@ -102,6 +111,11 @@ struct GeneralOp {
         const Var<T> term = std::apply([&](const auto&... v) { return apply(op(n), v...); }, with_tangent);
         tangent = tangent.empty() ? term : tangent + term;
       }
+    } else if constexpr (has_jvp<Op, Var<T>>(std::make_index_sequence<N>{})) {
+      const Var<T> y = push.values().template of_node<T>(n);
+      std::array<Var<T>, N> t;
+      for (std::size_t i = 0; i < N; ++i) t[i] = push.input_tangent<T>(n, i);
+      tangent = std::apply([&](const auto&... v) { return op(n).jvp(t, y, v...); }, x);
     } else {
       // <vjp(u), t> is linear in u, and its gradient with respect to u is the tangent J t.
       const Var<T> y = push.values().template of_node<T>(n);

@@ -228,12 +228,13 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
 }
 
 template <class T>
-void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row) {
+void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
+                    bool accumulate) {
   const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
   const bool one_row = m == 1 && a.column == 1;
   if (!w.packable || k == 0 || n == 0 || m == 0 || (!one_row && (!own_tiles || a.column != 1))) {
     const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
-    gemm(m, n, k, a, transposed ? right.transposed() : right, c, c_row, false);
+    gemm(m, n, k, a, transposed ? right.transposed() : right, c, c_row, accumulate);
     return;
   }
   ++calls;
@@ -260,14 +261,14 @@ void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c
     form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
   }
   if (one_row) {
-    multiply_row(a.data, panels, c, false);
+    multiply_row(a.data, panels, c, accumulate);
   } else {
-    multiply(m, a, panels, c, c_row, false);
+    multiply(m, a, panels, c, c_row, accumulate);
   }
 }
 
-template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size);
-template void gemm_by_matrix(Size, Matrix<double>, Block&, bool, double*, Size);
+template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size, bool);
+template void gemm_by_matrix(Size, Matrix<double>, Block&, bool, double*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<double>, Matrix<double>, double*, Size, bool);
 

@@ -87,31 +87,36 @@ struct MatMul {
   }
 };
 
-// x Wᵀ over the last axis of x.
+// x Wᵀ (+ b) over the last axis of x. The bias has no node of its own: it is where the product starts.
 struct Linear {
   static constexpr auto name = "linear";
   template <class T>
-  Var<T> f(const Var<T>& x, const Var<T>& W) const {
-    const Block *b = x.handle().block(), *w = W.handle().block();
-    Ref copy;
-    if (!b->contiguous) {
-      copy = detail::contiguous(const_cast<Block*>(b));
-      b = copy.get();
-    }
+  static Var<T> compute(const Var<T>& x, const Var<T>& W, const Block* bias) {
+    const Ref input = detail::contiguous(x.handle().block());
+    const Block *b = input.get(), *w = W.handle().block();
     const Size out = w->sizes()[0], in = w->sizes()[1];
     Size sizes[Shape::max_rank], rows = 1;
     for (std::size_t i = 0; i + 1 < b->rank; ++i) rows *= sizes[i] = b->sizes()[i];
     sizes[b->rank - 1u] = out;
     Ref y(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, b->rank));
+    T* c = y->data<T>();
+    if (bias) {
+      const Ref row = detail::contiguous(const_cast<Block*>(bias));
+      for (Size i = 0; i < rows; ++i) std::copy_n(row->data<T>(), out, c + i * out);
+    } else if (in == 0) {
+      std::fill_n(c, rows * out, T(0));
+    }
     const Matrix<T> left{b->data<T>(), in, 1};
-    if (in == 0) {
-      std::fill_n(y->data<T>(), rows * out, T(0));
-    } else if (w->contiguous) {
-      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, y->data<T>(), out);
-    } else {
-      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), y->data<T>(), out, false);
+    if (in > 0 && w->contiguous) {
+      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, c, out, bias != nullptr);
+    } else if (in > 0) {
+      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), c, out, bias != nullptr);
     }
     return Var<T>(Handle(std::move(y)));
+  }
+  template <class T>
+  Var<T> f(const Var<T>& x, const Var<T>& W) const {
+    return compute(x, W, nullptr);
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& W) const {
@@ -124,6 +129,35 @@ struct Linear {
     Size rows = 1;
     for (Size axis = 0; axis + 1 < static_cast<Size>(x.rank()); ++axis) rows *= x.size(axis);
     return {reshape(g, Shape{rows, out}), reshape(x, Shape{rows, in})};
+  }
+};
+struct LinearWithBias {
+  static constexpr auto name = "linear";
+  template <class T>
+  Var<T> f(const Var<T>& x, const Var<T>& W, const Var<T>& b) const {
+    return Linear::compute(x, W, b.handle().block());
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W, const Var<T>&) const {
+    return Linear{}.adjoint(wrt<0>{}, g, x, W);
+  }
+  template <class T>
+  detail::RowProduct<T> vjp(wrt<1>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W,
+                            const Var<T>&) const {
+    return Linear{}.adjoint(wrt<1>{}, g, x, W);
+  }
+  template <class T>
+  Var<T> vjp(wrt<2>, const Var<T>& g, const Var<T>&, const Var<T>&, const Var<T>&, const Var<T>& b) const {
+    return sum_to(g, b.shape());
+  }
+  template <class T>
+  Var<T> jvp(const std::array<Var<T>, 3>& t, const Var<T>& y, const Var<T>& x, const Var<T>& W,
+             const Var<T>&) const {
+    Var<T> tangent = t[2].empty() ? Var<T>() : broadcast_to(t[2], y.shape());
+    const auto add = [&](const Var<T>& term) { tangent = tangent.empty() ? term : tangent + term; };
+    if (!t[0].empty()) add(linear(t[0], W));
+    if (!t[1].empty()) add(linear(x, t[1]));
+    return tangent;
   }
 };
 
@@ -199,8 +233,9 @@ Var<T> matmul(const Var<T>& a, const Var<T>& b) {
   return apply(BatchedMatMul{}, a, b);
 }
 
-template <Real T>
-Var<T> linear(const Var<T>& x, const Var<T>& W) {
+namespace {
+template <class T>
+void check_linear(const Var<T>& x, const Var<T>& W) {
   const Block *a = x.handle().block(), *w = W.handle().block();
   if (w->rank != 2 || a->rank == 0 || a->sizes()[a->rank - 1u] != w->sizes()[1]) {
     const bool hint = w->rank == 2 && a->rank > 0 && a->sizes()[a->rank - 1u] == w->sizes()[0];
@@ -208,15 +243,22 @@ Var<T> linear(const Var<T>& x, const Var<T>& W) {
                        to_string(W.shape()) +
                        (hint ? ". Did you mean matmul(x, W), which does not transpose?" : ""));
   }
+}
+}  // namespace
+
+template <Real T>
+Var<T> linear(const Var<T>& x, const Var<T>& W) {
+  check_linear(x, W);
   return apply(Linear{}, x, W);
 }
 template <Real T>
 Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
-  if (b.rank() != 1 || (W.rank() == 2 && b.size() != W.size(0))) {
+  check_linear(x, W);
+  if (b.rank() != 1 || b.size() != W.size(0)) {
     fail("linear", "the bias has shape " + to_string(b.shape()) + ", W [out, in] has " +
                        to_string(W.shape()));
   }
-  return linear(x, W) + b;
+  return apply(LinearWithBias{}, x, W, b);
 }
 template <Real T>
 Var<T> outer(const Var<T>& a, const Var<T>& b) {
