@@ -140,8 +140,9 @@ void check_can_be_written(const char* option, const std::string& name) {
   }
 }
 
-// What does nothing to a terminal but show.
+// What does nothing to a terminal but show, without empty lines in front.
 std::string printable(std::u32string text) {
+  text.erase(0, text.find_first_not_of(U'\n'));
   for (char32_t& c : text) {
     if ((c < 0x20 && c != U'\n' && c != U'\t') || (c >= 0x7F && c < 0xA0)) c = U'\uFFFD';
   }
@@ -209,7 +210,9 @@ int run(const Arguments& a) {
   const Size characters = trainer.vocabulary().size();
 
   CharRnnRun run{.command = a.command, .threads = a.threads};
-  run.text_name = !a.resume.empty() ? a.resume : a.text.empty() ? "this project" : a.text;
+  run.text_name = !a.resume.empty() ? "the checkpoint " + a.resume
+                  : a.text.empty()  ? "this project"
+                                    : a.text;
   run.text_size =
       fmt::format("{} characters ({} different)", grouped(Size(training.size())), characters - 1);
   run.unigram_bits = ngram_bits_per_character(training, held_out, 1, characters);

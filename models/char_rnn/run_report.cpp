@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
+#include <set>
 
 #include "unroll/autograd/xtensor_headers.hpp"
 #include "unroll/models/char_rnn/manual_table.hpp"
@@ -139,6 +141,10 @@ void add_paths(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& 
                          .first_x = 1,
                          .first_y = 1});
   };
+  std::string text;
+  for (const char32_t c : trainer.vocabulary().decode(ids)) {
+    text += c == U'\n' ? std::string("\u23ce") : to_utf8(std::u32string(1, c));
+  }
   report.section("How far it looks back")
       .paragraph(
           "The recurrent weight W is used at every step, so its gradient is a sum over all pairs "
@@ -146,12 +152,14 @@ void add_paths(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& 
           "to the loss at step t. Far below the diagonal lies what has passed through many steps: "
           "where it vanishes, nothing can be learnt about characters so long ago.")
       .picture(picture(run.paths_before, "before training"),
-               "Before training: each step back costs about the same factor.")
+               trainer.steps() == run.steps
+                   ? "Before training: each step back costs about the same factor."
+                   : "Where this run began.")
       .picture(
           picture(after, "after training"),
-          "After training, on the same text: columns that stay bright downwards are characters "
-          "that the network keeps in mind. Mind the scale.")
-      .sample("The text", to_utf8(trainer.vocabulary().decode(ids)))
+          "After training, on the same text. A bright row is a character that was hard to "
+          "predict; where it stays bright to the left, the network remembers. Mind the scales.")
+      .sample("The text: two characters to begin with, then those predicted at t = 1, 2, ...", text)
       .paragraph(fmt::format(
           "Check: the sum of all {} matrices is the gradient that the shared weight has, up to "
           "{:.0e} of its largest element (single precision).",
@@ -172,15 +180,16 @@ void add_facts(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& 
                                    o.embedding, o.hidden, trainer.vocabulary().size(),
                                    grouped(parameter_count(trainer.model())))},
            {"training",
-            fmt::format("{} steps ({} in this run, {} passes over the text in all); {} streams, "
-                        "windows of {} steps, state carried, {} tapes on {} threads",
-                        trainer.steps(), run.steps, fmt::format("{:.1f}", trainer.passes()),
-                        trainer.characters_per_step() / o.window, o.window, o.shards, run.threads)},
+            fmt::format(
+                "{} steps, {:.1f} passes over the text; {} of them in this run, in {} minutes; "
+                "{} streams, windows of {} steps, state carried, {} tapes on {} threads",
+                trainer.steps(), trainer.passes(), run.steps, duration_text(run.seconds),
+                trainer.characters_per_step() / o.window, o.window, o.shards, run.threads)},
            {"optimiser",
             fmt::format("Adam, learning rate {} halved every {} steps, gradient norm at most {}, "
                         "dropout {}, seed {}",
                         o.learning_rate, o.half_life, o.clip, o.dropout, o.seed)},
-           {"compiler", __VERSION__},
+           {"compiler", compiler},
            {"arrays", fmt::format("xtensor {}.{}.{}", XTENSOR_VERSION_MAJOR, XTENSOR_VERSION_MINOR,
                                   XTENSOR_VERSION_PATCH)},
            {"curves", version_of({"gnuplot", "--version"})},
@@ -196,11 +205,20 @@ std::string grouped(Size number) {
 }
 
 std::u32string_view piece_of_held_out(const CharRnnTrainer& trainer, std::size_t count) {
-  // From the beginning of a line in the middle, where there is one.
   const std::u32string_view text = trainer.text().held_out;
+  const auto different = [](std::u32string_view piece) {
+    return std::set<char32_t>(piece.begin(), piece.end()).size();
+  };
+  std::u32string_view best = text.substr(0, count);
   std::size_t begin = text.find(U'\n', text.size() / 2);
-  begin = begin == text.npos || begin + 1 + count > text.size() ? 0 : begin + 1;
-  return text.substr(begin, count);
+  for (int line = 0; line < 200 && begin < text.size(); ++line) {
+    begin = text.find_first_not_of(U" \t\n", begin);
+    if (begin == text.npos || begin + count > text.size()) break;
+    const std::u32string_view piece = text.substr(begin, count);
+    if (different(piece) > different(best)) best = piece;
+    begin = text.find(U'\n', begin);
+  }
+  return best;
 }
 
 void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& trainer,
@@ -210,11 +228,11 @@ void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& t
                 fmt::format("An LSTM of {} units reads {} of {}, and learns what comes next.",
                             trainer.options().hidden, run.text_size, run.text_name));
   report.figures(
-      {{bits_text(run.bits_after), "bits per character, on text it has not seen"},
-       {bits_text(run.trigram_bits), "by counting three characters"},
-       {bits_text(run.unigram_bits), "by counting single characters"},
+      {{bits_text(run.bits_after), "bits per character: the network, on text it has not seen"},
+       {bits_text(run.trigram_bits), "by counting, with two characters of context"},
+       {bits_text(run.unigram_bits), "by counting, without context"},
        {rate_text(double(run.steps * trainer.characters_per_step()) / std::max(run.seconds, 1e-9)),
-        "characters per second"}});
+        "characters trained on, per second"}});
   add_learning(report, trainer, run);
   add_samples(report, run);
   if (ids.size() > 3) {
@@ -223,7 +241,7 @@ void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& t
     report.section("The unrolled network")
         .picture(graph_svg(unrolled_graph(trainer.model(), ids)),
                  "What the tape recorded for three characters, by time step: the same weights "
-                 "enter every step. Read from right to left it gives the gradient.");
+                 "enter every step. Read against the arrows it gives the gradient.");
   }
   add_facts(report, trainer, run);
   report.write(path);
