@@ -143,7 +143,8 @@ class DotWriter {
       : g_(graph), options_(options), step_(steps_of(graph, options.steps)) {}
 
   std::string write() {
-    out_ = "digraph tape {\n  rankdir=BT; newrank=true; nodesep=0.15; ranksep=0.3;\n"
+    const std::string direction = options_.time == TimeAxis::right ? "LR" : "TB";
+    out_ = "digraph tape {\n  rankdir=" + direction + "; newrank=true; nodesep=0.15; ranksep=0.2;\n"
            "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", color=\"#5f6b7a\", "
            "fontsize=11, height=0.3, margin=\"0.08,0.04\"];\n"
            "  edge [color=\"#5f6b7a\", arrowsize=0.6];\n";
@@ -167,16 +168,27 @@ class DotWriter {
     }
     out_ += "  }\n";
   }
-  // Time runs to the right: the ends of the steps stand in one row, in this order.
+  // What is used first in a step stands behind what comes out of the step before.
   void order_clusters() {
-    if (options_.steps.size() < 2) return;
-    std::string row = "  { rank=same; ", chain = "  ";
-    for (std::size_t t = 0; t < options_.steps.size(); ++t) {
-      const std::string end = id(g_.origin(g_.number(options_.steps[t])));
-      row += end + "; ";
-      chain += (t == 0 ? "" : " -> ") + end;
+    std::vector<char> feeds(g_.size(), 0), fed(g_.size(), 0);  // inside its own step
+    for (std::size_t i = 0; i < g_.size(); ++i) {
+      if (g_.is_result(i)) continue;
+      for (const Operand& in : g_[i].operands) {
+        if (in.constant || step_[g_.origin(in.number)] != step_[i]) continue;
+        feeds[g_.origin(in.number)] = fed[i] = 1;
+      }
     }
-    out_ += row + "}\n" + chain + " [style=invis];\n";
+    const std::size_t steps = options_.steps.size();
+    std::vector<std::string> first(steps), last(steps);
+    for (std::size_t i = 0; i < g_.size(); ++i) {
+      if (step_[i] == outside || g_.is_result(i)) continue;
+      if (!fed[i]) first[step_[i]] += id(i) + "; ";
+      if (!feeds[i]) last[step_[i]] += id(i) + "; ";
+    }
+    for (std::size_t t = 1; t < steps; ++t) {
+      if (first[t].empty() || last[t - 1].empty()) continue;
+      out_ += "  { " + last[t - 1] + "} -> { " + first[t] + "} [style=invis, weight=0];\n";
+    }
   }
   void node(std::size_t i, std::string_view indent) {
     if (g_.is_result(i)) return;
@@ -189,9 +201,9 @@ class DotWriter {
     if (!leaf || label.empty()) label += (label.empty() ? "" : " = ") + std::string(e.node->table->name);
     label += "\n" + (e.results > 1 ? std::to_string(e.results) + " x " : "") + to_string(e.shape);
     out_.append(indent).append(id(i)).append(" [label=").append(quoted(label));
-    if (leaf) out_ += ", shape=ellipse, ordering=out, style=filled, fillcolor=\"#fdf1d6\", color=\"#c79a3b\"";
+    if (leaf) out_ += ", shape=ellipse, style=filled, fillcolor=\"#fdf1d6\", color=\"#c79a3b\"";
     out_ += "];\n";
-    if (!options_.constants) return;
+    if (options_.constants == Constants::hide) return;
     for (std::size_t k = 0; k < e.operands.size(); ++k) {
       if (!e.operands[k].constant) continue;
       const std::string constant = id(i) + "_" + std::to_string(k);
@@ -207,21 +219,14 @@ class DotWriter {
     for (const Operand& in : g_[i].operands) {
       if (in.constant) continue;
       const std::size_t from = g_.origin(in.number);
-      const bool crosses = step_[from] != step_[i] && !g_.is_leaf(from);
-      // An edge to a later step goes down the page again. Dot routes it well when told of it from the other end.
-      const bool back = crosses && step_[from] != outside && step_[i] != outside && !(is_end(from) && is_end(i));
-      out_ += "  " + id(back ? i : from) + " -> " + id(back ? from : i);
+      out_ += "  " + id(from) + " -> " + id(i);
       if (g_.is_leaf(from)) {
-        out_ += " [color=\"#c79a3b\"]";
-      } else if (crosses) {
-        out_ += " [color=\"#2f5f9e\", penwidth=1.6" + std::string(back ? ", dir=back]" : "]");
+        out_ += " [color=\"#dcc08a\"]";
+      } else if (step_[from] != step_[i]) {
+        out_ += " [color=\"#2f5f9e\", penwidth=1.6]";
       }
       out_ += ";\n";
     }
-  }
-  bool is_end(std::size_t i) const {
-    return std::any_of(options_.steps.begin(), options_.steps.end(),
-                       [&](const Node* n) { return g_.origin(g_.number(n)) == i; });
   }
   static std::string id(std::size_t i) { return "n" + std::to_string(i); }
 
@@ -275,7 +280,7 @@ std::string graph_dot(const Node* last, const GraphOptions& options) {
 
 template <Real T>
 std::string to_text(const Tape<T>& tape, const Names<T>& names) {
-  return detail::graph_text(tape.session().core().last(), {{}, detail::nodes_of(names), false, {}});
+  return detail::graph_text(tape.session().core().last(), {.steps = {}, .names = detail::nodes_of(names), .title = {}});
 }
 template <Real T>
 std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
@@ -288,10 +293,11 @@ void print(const Tape<T>& tape) {
 
 template <Real T>
 std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options) {
-  detail::GraphOptions plain{{},
-                             detail::nodes_of(options.names),
-                             options.constants == Constants::show,
-                             options.title};
+  detail::GraphOptions plain{.steps = {},
+                             .names = detail::nodes_of(options.names),
+                             .constants = options.constants,
+                             .time = options.time,
+                             .title = options.title};
   for (const Var<T>& v : options.steps) plain.steps.push_back(v.handle().node());
   return detail::graph_dot(tape.session().core().last(), plain);
 }

@@ -57,6 +57,8 @@ void print(const Tape<T>& tape);
 // ---- pictures --------------------------------------------------------------------------------------------------------
 
 enum class Constants { hide, show };
+// Where time runs: to the right, or down a page (for long steps).
+enum class TimeAxis { right, down };
 
 template <Real T>
 struct DotOptions {
@@ -65,6 +67,7 @@ struct DotOptions {
   std::vector<Var<T>> steps = {};
   Names<T> names = {};
   Constants constants = Constants::hide;
+  TimeAxis time = TimeAxis::right;
   std::string title = {};
 };
 
@@ -80,7 +83,8 @@ namespace detail {
 struct GraphOptions {
   std::vector<const Node*> steps;
   std::vector<std::pair<const Node*, std::string>> names;
-  bool constants = false;
+  Constants constants = Constants::hide;
+  TimeAxis time = TimeAxis::right;
   std::string title;
 };
 std::string graph_text(const Node* last, const GraphOptions& options);

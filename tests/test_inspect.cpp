@@ -153,8 +153,11 @@ TEST_CASE("the picture groups nodes by time step and keeps leaves outside") {
   CHECK(count(dot, "ellipse") == 4);
   CHECK(dot.find(R"(label="an \"unrolled\" net")") != std::string::npos);
   CHECK(count(dot, "const") == 0);
-  // a_1 and a_2 reach the next step, a_3 the loss.
-  CHECK(count(dot, "dir=back") == 2);
+  // a_1 and a_2 reach the next step, a_3 the loss; each step stands behind the one before.
+  CHECK(count(dot, "penwidth=1.6") == 3);
+  CHECK(count(dot, "} -> {") == 2);
+  CHECK(dot.find("rankdir=LR") != std::string::npos);
+  CHECK(to_dot(tape, {.steps = states, .time = TimeAxis::down}).find("rankdir=TB") != std::string::npos);
   CHECK(std::count(dot.begin(), dot.end(), '{') == std::count(dot.begin(), dot.end(), '}'));
 }
 
