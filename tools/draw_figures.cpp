@@ -18,18 +18,18 @@ std::string unrolled_rnn() {
   const auto k = split<4>(Key(1));
   const Size steps = 3, batch = 2, inputs = 3, hidden = 4, classes = 2;
   Tape<double> tape;
+  const auto xs = tape.leaf(normal<double>(k[3], {steps, batch, inputs}));
   const NotesRnn<double> net = lift(
       tape, NotesRnn<double>{normal<double>(k[0], {hidden, inputs}),
                              normal<double>(k[1], {hidden, hidden}), zeros<double>({hidden}),
                              normal<double>(k[2], {classes, hidden}), zeros<double>({classes})});
-  const auto xs = tape.leaf(normal<double>(k[3], {steps, batch, inputs}));
   const auto ys = one_hot<double>(Indices({steps, batch}, {0, 1, 1, 0, 0, 1}), classes);
 
   // One step after the other: state, prediction, its part of the loss.
   Names<double> names = names_of<double>(net);
   names.emplace_back(xs, "xs");
   std::vector<Var<double>> ends;
-  Var<double> a = zeros<double>({batch, hidden}), loss;
+  Var<double> a = zeros<double>({batch, hidden});
   for (Size t = 0; t < steps; ++t) {
     const auto x = index(xs, 0, t);
     names.emplace_back(x, fmt::format("x_{}", t + 1));
@@ -40,7 +40,7 @@ std::string unrolled_rnn() {
     names.emplace_back(y, fmt::format("ŷ_{}", t + 1));
     names.emplace_back(ends.back(), fmt::format("L_{}", t + 1));
   }
-  loss = sum(stack(ends)) / static_cast<double>(steps * batch);
+  const auto loss = sum(stack(ends)) / static_cast<double>(steps * batch);
   names.emplace_back(loss, "L");
   return to_dot(tape, {.steps = ends, .names = names});
 }
