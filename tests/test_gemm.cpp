@@ -140,11 +140,14 @@ TEST_CASE_TEMPLATE("A matrix that is used again and again gives the same product
                        std::span<const T>(w.matrix.data, static_cast<std::size_t>(n * k)));
         for (int use = 0; use < 4; ++use) {
           std::vector<T> c(static_cast<std::size_t>(m * n), T(55));
-          detail::gemm_by_matrix(m, a.matrix, *W.handle().block(), transposed, c.data(), n);
+          const bool accumulate = use % 2 == 1;
+          if (accumulate) std::fill(c.begin(), c.end(), T(0.5));
+          detail::gemm_by_matrix(m, a.matrix, *W.handle().block(), transposed, c.data(), n,
+                                 accumulate);
           double worst = 0;
           for (Size i = 0; i < m; ++i) {
             for (Size j = 0; j < n; ++j) {
-              double sum = 0;
+              double sum = accumulate ? 0.5 : 0;
               for (Size p = 0; p < k; ++p)
                 sum += static_cast<double>(a(i, p)) *
                        static_cast<double>(transposed ? w(j, p) : w(p, j));
