@@ -250,8 +250,9 @@ TEST_CASE("the gradient of a trained network agrees with the derivation by hand"
   const auto table =
       compare_with_manual(trainer.model(), trainer.vocabulary().encode(U"the cat sat on the mat"));
   REQUIRE(table.size() == 3);
-  for (const auto& [name, comparison] : table) {
-    INFO(name);
+  for (const auto& entry : table) {
+    INFO(entry.first);
+    const GradientComparison& comparison = entry.second;
     CHECK(comparison.ok());
     CHECK(comparison.worst() < 1e-12);
     CHECK(comparison.parameters.size() >= 7);
