@@ -107,7 +107,8 @@ std::vector<std::size_t> steps_of(const Graph& g, const std::vector<const Node*>
       if (!in.constant && follows[in.number]) follows[i] = 1;
     }
   }
-  // What reads only inputs goes to the one step that uses it, whenever it was recorded; what many use stays outside.
+  // What reads only inputs goes to the one step that uses it, whenever it was recorded; what many
+  // use stays outside.
   std::vector<Users> users(g.size());
   for (std::size_t i = g.size(); i-- > 0;) {
     if (!follows[i] && !g.is_leaf(i)) step[i] = users[i].place(step[i]);
@@ -144,7 +145,8 @@ class DotWriter {
 
   std::string write() {
     const std::string direction = options_.time == TimeAxis::right ? "LR" : "TB";
-    out_ = "digraph tape {\n  rankdir=" + direction + "; newrank=true; nodesep=0.15; ranksep=0.2;\n"
+    out_ = "digraph tape {\n  rankdir=" + direction +
+           "; newrank=true; nodesep=0.15; ranksep=0.2;\n"
            "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", color=\"#5f6b7a\", "
            "fontsize=11, height=0.3, margin=\"0.08,0.04\"];\n"
            "  edge [color=\"#5f6b7a\", arrowsize=0.6];\n";
@@ -198,7 +200,8 @@ class DotWriter {
     for (std::size_t k = 1; k <= e.results; ++k) {  // its results follow it
       if (!g_[i + k].name.empty()) label += (label.empty() ? "" : ", ") + g_[i + k].name;
     }
-    if (!leaf || label.empty()) label += (label.empty() ? "" : " = ") + std::string(e.node->table->name);
+    if (!leaf || label.empty())
+      label += (label.empty() ? "" : " = ") + std::string(e.node->table->name);
     label += "\n" + (e.results > 1 ? std::to_string(e.results) + " x " : "") + to_string(e.shape);
     out_.append(indent).append(id(i)).append(" [label=").append(quoted(label));
     if (leaf) out_ += ", shape=ellipse, style=filled, fillcolor=\"#fdf1d6\", color=\"#c79a3b\"";
@@ -280,7 +283,8 @@ std::string graph_dot(const Node* last, const GraphOptions& options) {
 
 template <Real T>
 std::string to_text(const Tape<T>& tape, const Names<T>& names) {
-  return detail::graph_text(tape.session().core().last(), {.steps = {}, .names = detail::nodes_of(names), .title = {}});
+  return detail::graph_text(tape.session().core().last(),
+                            {.steps = {}, .names = detail::nodes_of(names), .title = {}});
 }
 template <Real T>
 std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {

@@ -1,14 +1,15 @@
 // Looking at a tape: one line per node as text, or the unrolled network as a picture for Graphviz.
 //
 //   Tape<double> tape;
-//   auto net = lift(tape, model);                               // a model whose parameters are leaves
-//   std::vector<Var<double>> states = run(net, xs);             // a_1, a_2, ...
-//   print(tape);                                                // 3  matmul  [2, 4]  <- 0, const [4, 4]
-//   write(to_dot(tape, {.steps = states, .names = names_of(net)}));   // | dot -Tsvg
+//   auto net = lift(tape, model);                      // a model whose parameters are leaves
+//   std::vector<Var<double>> states = run(net, xs);    // a_1, a_2, ...
+//   print(tape);                                       // 3  matmul  [2, 4]  <- 0, const [4, 4]
+//   write(to_dot(tape, {.steps = states, .names = names_of<double>(net)}));   // | dot -Tsvg
 //
-// `trace_dot` and `trace_text` do the same for a function that was not written with a tape in mind. Time steps are told
-// after the fact, by the Vars at which they end, so a program that does not ask for a picture pays nothing.
-// Invariant: looking changes nothing; a tape can be read and recorded on afterwards.
+// `trace_dot` and `trace_text` do the same for a function that was not written with a tape in mind.
+// Time steps are told after the fact, by the Vars at which they end, so a program that does not ask
+// for a picture pays nothing. Invariant: looking changes nothing; a tape can be read and recorded
+// on afterwards.
 #pragma once
 
 #include <iosfwd>
@@ -43,9 +44,10 @@ template <Real T, Tree X>
   return tree_map([&](const auto& p) { return tape.session().leaf(p); }, tree);
 }
 
-// ---- text ------------------------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
-// One line per node, oldest first: its number, the op, its shape, its inputs by number or as `const [shape]`.
+// One line per node, oldest first: its number, the op, its shape, its inputs by number or as `const
+// [shape]`.
 template <Real T>
 [[nodiscard]] std::string to_text(const Tape<T>& tape, const Names<T>& names = {});
 template <Real T>
@@ -54,7 +56,7 @@ std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
 template <Real T>
 void print(const Tape<T>& tape);
 
-// ---- pictures --------------------------------------------------------------------------------------------------------
+// ---- pictures -----------------------------------------------------------------------------------
 
 enum class Constants { hide, show };
 // Where time runs: to the right, or down a page (for long steps).
@@ -62,8 +64,9 @@ enum class TimeAxis { right, down };
 
 template <Real T>
 struct DotOptions {
-  // Step t is what was recorded after steps[t - 2] up to and including steps[t - 1]: pass the states a_1, ..., a_T, or
-  // whatever each step computes last. What reads only inputs (a slice of xs) is drawn in the step that uses it.
+  // Step t is what was recorded after steps[t - 2] up to and including steps[t - 1]: pass the
+  // states a_1, ..., a_T, or whatever each step computes last. What reads only inputs (a slice of
+  // xs) is drawn in the step that uses it.
   std::vector<Var<T>> steps = {};
   Names<T> names = {};
   Constants constants = Constants::hide;
@@ -71,12 +74,12 @@ struct DotOptions {
   std::string title = {};
 };
 
-// The graph in Graphviz's language: steps as boxes labelled "t = 1", leaves outside of them. Throws std::invalid_argument
-// when a step was not recorded on this tape.
+// The graph in Graphviz's language: steps as boxes labelled "t = 1", leaves outside of them. Throws
+// std::invalid_argument when a step was not recorded on this tape.
 template <Real T>
 [[nodiscard]] std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options = {});
 
-// ---- functions -------------------------------------------------------------------------------------------------------
+// ---- functions ----------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -94,7 +97,7 @@ std::string graph_dot(const Node* last, const GraphOptions& options);
 template <class R>
 void collect_steps(const R& result, GraphOptions& options) {
   if constexpr (is_tuple<R>) {
-    if constexpr (std::tuple_size_v<R> > 1) {
+    if constexpr (std::tuple_size_v < R >> 1) {
       using Second = std::tuple_element_t<1, R>;
       if constexpr (is_sequence<Second>) {
         if constexpr (is_var<typename Second::value_type>) {
@@ -109,7 +112,8 @@ template <class F, class... X>
 std::pair<std::shared_ptr<Session>, GraphOptions> trace(F&& f, const X&... x) {
   const auto trees = std::tuple{as_tree(x)...};
   auto s = std::make_shared<Session>(nullptr);
-  const auto lifted = std::apply([&](const auto&... t) { return std::tuple{lift(*s, t)...}; }, trees);
+  const auto lifted =
+      std::apply([&](const auto&... t) { return std::tuple{lift(*s, t)...}; }, trees);
   GraphOptions options;
   collect_steps(std::apply(f, lifted), options);
   std::size_t at = 0;
@@ -126,19 +130,21 @@ std::pair<std::shared_ptr<Session>, GraphOptions> trace(F&& f, const X&... x) {
 
 }  // namespace detail
 
-// Calls f(x...) on leaves and shows what it records. The x are what transforms take; parameters are named as in the model.
-// When f returns a tuple or pair whose second part is a std::vector of Vars, these are the ends of the time steps:
+// Calls f(x...) on leaves and shows what it records. The x are what transforms take; parameters are
+// named as in the model. When f returns a tuple or pair whose second part is a std::vector of Vars,
+// these are the ends of the time steps:
 //
-//   trace_dot([&](const Net& net) { auto a = states(net, xs); return std::pair{loss(net, a), a}; }, net);
+//   trace_dot([&](const Net& net) {
+//     auto a = states(net, xs);
+//     return std::pair{loss(net, a), a};
+//   }, net);
 template <class F, class... X>
-  requires(sizeof...(X) > 0)
-[[nodiscard]] std::string trace_dot(F&& f, const X&... x) {
+requires(sizeof...(X) > 0) [[nodiscard]] std::string trace_dot(F&& f, const X&... x) {
   const auto [session, options] = detail::trace(std::forward<F>(f), x...);
   return detail::graph_dot(session->core().last(), options);
 }
 template <class F, class... X>
-  requires(sizeof...(X) > 0)
-[[nodiscard]] std::string trace_text(F&& f, const X&... x) {
+requires(sizeof...(X) > 0) [[nodiscard]] std::string trace_text(F&& f, const X&... x) {
   const auto [session, options] = detail::trace(std::forward<F>(f), x...);
   return detail::graph_text(session->core().last(), options);
 }

@@ -99,7 +99,9 @@ TEST_CASE("a recorded reading appears on the tape as nodes of its own") {
   CHECK(tape.pullback(slope)(x).item() == 12.0);
 }
 
-TEST_CASE("a fused cell with several results is one box in the picture and its results are lines of the text") {
+TEST_CASE(
+    "a fused cell with several results is one box in the picture and its results are lines of the "
+    "text") {
   Tape<double> tape;
   const Var<double> x = tape.leaf(ones<double>({2}));
   const Var<double> c = tape.leaf(ones<double>({2}));
@@ -133,7 +135,8 @@ TEST_CASE("the picture groups nodes by time step and keeps leaves outside") {
   Names<double> names = names_of<double>(net);
   names.emplace_back(xs, "xs");
   names.emplace_back(loss, "L");
-  const std::string dot = to_dot(tape, {.steps = states, .names = names, .title = "an \"unrolled\" net"});
+  const std::string dot =
+      to_dot(tape, {.steps = states, .names = names, .title = "an \"unrolled\" net"});
 
   CHECK(count(dot, "subgraph cluster_") == 3);
   for (int t = 1; t <= 3; ++t) {
@@ -146,7 +149,8 @@ TEST_CASE("the picture groups nodes by time step and keeps leaves outside") {
     CHECK(count(step, "ellipse") == 0);
     CHECK(count(step, "square") == 0);
   }
-  for (const char* name : {R"("U\n[4, 3]")", R"("W\n[4, 4]")", R"("b\n[4]")", R"("xs\n[3, 2, 3]")"}) {
+  for (const char* name :
+       {R"("U\n[4, 3]")", R"("W\n[4, 4]")", R"("b\n[4]")", R"("xs\n[3, 2, 3]")"}) {
     CHECK(count(dot, name) == 1);
   }
   CHECK(count(dot, R"("L = mul\n[]")") == 1);
@@ -157,7 +161,8 @@ TEST_CASE("the picture groups nodes by time step and keeps leaves outside") {
   CHECK(count(dot, "penwidth=1.6") == 3);
   CHECK(count(dot, "} -> {") == 2);
   CHECK(dot.find("rankdir=LR") != std::string::npos);
-  CHECK(to_dot(tape, {.steps = states, .time = TimeAxis::down}).find("rankdir=TB") != std::string::npos);
+  CHECK(to_dot(tape, {.steps = states, .time = TimeAxis::down}).find("rankdir=TB") !=
+        std::string::npos);
   CHECK(std::count(dot.begin(), dot.end(), '{') == std::count(dot.begin(), dot.end(), '}'));
 }
 
@@ -213,7 +218,8 @@ TEST_CASE("a function is traced for inspection without a tape in sight") {
   CHECK(count(dot, "subgraph cluster_") == 3);
   CHECK(count(dot, R"("U\n[4, 3]")") == 1);
 
-  const std::string text = trace_text([](const Var<double>& a, const Var<double>& b) { return a * b; }, 2.0, 3.0);
+  const std::string text =
+      trace_text([](const Var<double>& a, const Var<double>& b) { return a * b; }, 2.0, 3.0);
   CHECK(text == "0  leaf  []  x1\n1  leaf  []  x2\n2  mul   []  <- 0, 1\n");
   CHECK(trace_text([](const Var<double>& a) { return sin(a); }, 2.0) ==
         "0  leaf  []  x\n1  sin   []  <- 0\n");

@@ -31,8 +31,8 @@ struct Net {
   std::vector<std::optional<std::array<Var<double>, 1>>> nested;
   Var<double> frozen;
   static constexpr auto fields() {
-    return std::tuple{field("first", &Net::first), field("layers", &Net::layers),
-                      field("pair", &Net::pair),   field("maybe", &Net::maybe),
+    return std::tuple{field("first", &Net::first),   field("layers", &Net::layers),
+                      field("pair", &Net::pair),     field("maybe", &Net::maybe),
                       field("nested", &Net::nested), constant("frozen", &Net::frozen)};
   }
 };
@@ -60,7 +60,11 @@ std::vector<std::string> names(const X& tree) {
 template <class X>
 Numbers flat(const X& tree) {
   Numbers out;
-  tree_for_each([&](const auto& p) { for (const auto x : p.to_vector()) out.push_back(static_cast<double>(x)); }, tree);
+  tree_for_each(
+      [&](const auto& p) {
+        for (const auto x : p.to_vector()) out.push_back(static_cast<double>(x));
+      },
+      tree);
   return out;
 }
 
@@ -102,20 +106,22 @@ struct Tied {
 
 static_assert(Model<Net> && Model<Affine> && !Model<Var<double>>);
 static_assert(Tree<Net> && Tree<std::vector<Net>> && Tree<std::tuple<Net, Var<float>>>);
-static_assert(Tree<std::pair<Var<double>, std::optional<Affine>>> && !Tree<int> && !Tree<std::vector<int>>);
+static_assert(Tree<std::pair<Var<double>, std::optional<Affine>>> && !Tree<int> &&
+              !Tree<std::vector<int>>);
 
 TEST_CASE("names are dotted paths; parts of sequences are numbers; constants are no parameters") {
   const Net net = sample();
-  CHECK(names(net) == std::vector<std::string>{
-                          "first.weight", "first.bias", "layers.0.weight", "layers.0.bias",
-                          "layers.1.weight", "layers.1.bias", "pair.0", "pair.1", "maybe.weight",
-                          "maybe.bias", "nested.1.0"});
+  CHECK(names(net) == std::vector<std::string>{"first.weight", "first.bias", "layers.0.weight",
+                                               "layers.0.bias", "layers.1.weight", "layers.1.bias",
+                                               "pair.0", "pair.1", "maybe.weight", "maybe.bias",
+                                               "nested.1.0"});
   CHECK(names(sample(false)).size() == 9);
   std::vector<std::string> state;
   for_each_state(net, [&](const std::string& name, const auto&) { state.push_back(name); });
   REQUIRE(state.size() == 12);
   CHECK(state.back() == "frozen");
-  CHECK(names(std::tuple{affine(1, 2), Var<double>(3)}) == std::vector<std::string>{"0.weight", "0.bias", "1"});
+  CHECK(names(std::tuple{affine(1, 2), Var<double>(3)}) ==
+        std::vector<std::string>{"0.weight", "0.bias", "1"});
   CHECK(parameter_count(net) == 2 + 1 + 2 * 3 + 1 + 1 + 3 + 1);
 }
 
@@ -124,10 +130,13 @@ TEST_CASE("a constant sub-model is all constant, and is saved with the model") {
   CHECK(names(model) == std::vector<std::string>{"trained.weight", "trained.bias"});
   std::vector<std::string> state;
   for_each_state(model, [&](const std::string& name, const auto&) { state.push_back(name); });
-  CHECK(state == std::vector<std::string>{"trained.weight", "trained.bias", "statistics.weight", "statistics.bias"});
+  CHECK(state == std::vector<std::string>{"trained.weight", "trained.bias", "statistics.weight",
+                                          "statistics.bias"});
 }
 
-TEST_CASE("trees are mapped, added, scaled and multiplied parameter by parameter; constants stay the first's") {
+TEST_CASE(
+    "trees are mapped, added, scaled and multiplied parameter by parameter; constants stay the "
+    "first's") {
   const Net a = sample();
   const Net twice = tree_scale(a, 2);
   CHECK(flat(twice) == flat(tree_add(a, a)));
@@ -135,7 +144,9 @@ TEST_CASE("trees are mapped, added, scaled and multiplied parameter by parameter
   CHECK(twice.frozen.to_vector() == a.frozen.to_vector());
   CHECK(twice.layers.size() == 2);
   CHECK(!twice.nested[0].has_value());
-  const Net difference = tree_map([](const auto& p, const auto& q, const auto& r) { return p - q * r; }, twice, a, zeros_like(a));
+  const Net difference =
+      tree_map([](const auto& p, const auto& q, const auto& r) { return p - q * r; }, twice, a,
+               zeros_like(a));
   CHECK(flat(difference) == flat(twice));
   double square_sum = 0;
   for (const double x : flat(a)) square_sum += x * x;
@@ -154,7 +165,8 @@ TEST_CASE("parameters are changed in place by a walk over the model and its grad
   CHECK(net.first.weight.to_vector() == before.first.weight.to_vector());
 }
 
-TEST_CASE("the gradient of a model is a model; what the loss does not use gets zeros of its shape") {
+TEST_CASE(
+    "the gradient of a model is a model; what the loss does not use gets zeros of its shape") {
   const Net net = sample();
   const auto [value, gradient] = value_and_grad(loss_of, net);
   static_assert(std::is_same_v<std::remove_cvref_t<decltype(gradient)>, Net>);
@@ -169,9 +181,12 @@ TEST_CASE("the gradient of a model is a model; what the loss does not use gets z
     const double y0 = w0[i] * f[i] + b0, y1 = w1[i] * y0 + b1, y2 = w2[i] * y1 + b2;
     total += w3[i] * y2 + b3;
     const auto at = static_cast<std::size_t>(i);
-    CHECK(gradient.first.weight.to_vector()[at] == doctest::Approx(p * w3[i] * w2[i] * w1[i] * f[i]).epsilon(1e-14));
-    CHECK(gradient.layers[0].weight.to_vector()[at] == doctest::Approx(p * w3[i] * w2[i] * y0).epsilon(1e-14));
-    CHECK(gradient.layers[1].weight.to_vector()[at] == doctest::Approx(p * w3[i] * y1).epsilon(1e-14));
+    CHECK(gradient.first.weight.to_vector()[at] ==
+          doctest::Approx(p * w3[i] * w2[i] * w1[i] * f[i]).epsilon(1e-14));
+    CHECK(gradient.layers[0].weight.to_vector()[at] ==
+          doctest::Approx(p * w3[i] * w2[i] * y0).epsilon(1e-14));
+    CHECK(gradient.layers[1].weight.to_vector()[at] ==
+          doctest::Approx(p * w3[i] * y1).epsilon(1e-14));
     CHECK(gradient.maybe->weight.to_vector()[at] == doctest::Approx(p * y2).epsilon(1e-14));
     d_b0 += p * w3[i] * w2[i] * w1[i];
     d_b3 += p;
@@ -196,11 +211,14 @@ TEST_CASE("a model without its optional part has a gradient without it") {
 
 TEST_CASE("no gradient flows to constants, and optimiser steps leave them alone") {
   WithConstants model{affine(1, 2), affine(3, 4)};
-  const auto loss = [](const WithConstants& m) { return sum(m.statistics(m.trained(Var<double>(2)))); };
+  const auto loss = [](const WithConstants& m) {
+    return sum(m.statistics(m.trained(Var<double>(2))));
+  };
   const WithConstants gradient = grad(loss)(model);
   CHECK(gradient.statistics.weight.to_vector() == Numbers{3, 4});
   CHECK(gradient.trained.weight.to_vector() == Numbers{6, 8});
-  const WithConstants moved = tree_map([](const auto& p, const auto& g) { return p - g; }, model, gradient);
+  const WithConstants moved =
+      tree_map([](const auto& p, const auto& g) { return p - g; }, model, gradient);
   CHECK(moved.statistics.weight.to_vector() == Numbers{3, 4});
   CHECK(moved.trained.weight.to_vector() == Numbers{-5, -6});
 }
@@ -209,19 +227,23 @@ TEST_CASE("trees of different structure are refused, and the message says where"
   const Net a = sample();
   Net longer = a;
   longer.layers.push_back(affine(1, 1));
-  CHECK_THROWS_WITH_AS((void)tree_add(a, longer), doctest::Contains("differ in structure"), std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)tree_add(a, sample(false)), doctest::Contains("set in one of them only"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)tree_add(a, longer), doctest::Contains("differ in structure"),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)tree_add(a, sample(false)),
+                       doctest::Contains("set in one of them only"), std::invalid_argument);
   Net other = a;
   other.nested[0] = std::array<Var<double>, 1>{Var<double>(1)};
   CHECK_THROWS_AS((void)tree_dot<double>(a, other), std::invalid_argument);
   Net wider = a;
   wider.first.weight = vec<double>({1, 2, 3});
-  CHECK_THROWS_WITH_AS((void)tree_add(a, wider), doctest::Contains("[2] and [3]"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)tree_add(a, wider), doctest::Contains("[2] and [3]"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("an empty parameter is named as such when it is used") {
   const Net empty;
-  CHECK_THROWS_WITH_AS((void)value_and_grad(loss_of, empty), doctest::Contains("empty Var"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)value_and_grad(loss_of, empty), doctest::Contains("empty Var"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("several arguments have a tuple of gradients: models, Vars, numbers, vectors, pairs") {
@@ -275,7 +297,8 @@ TEST_CASE("auxiliary results come back as constants that own their data") {
         },
         x0);
     CHECK(result.gradient.to_vector() == Numbers{2, 4});
-    std::tie(kept.one, kept.model, kept.many, kept.two, kept.some, kept.none, kept.pair, kept.rest) = result.auxiliary;
+    std::tie(kept.one, kept.model, kept.many, kept.two, kept.some, kept.none, kept.pair,
+             kept.rest) = result.auxiliary;
   }
   // Something else goes over the memory that the tape gave back.
   for (int i = 0; i < 10; ++i) (void)grad([](const Var<double>& x) { return sum(x * x * x); })(x0);
@@ -313,7 +336,11 @@ TEST_CASE("one auxiliary result is no tuple; a pair of loss and auxiliary works 
 
 TEST_CASE("an auxiliary result of an inner transform stays connected to the outer one") {
   const auto outer = [](const Var<double>& x) {
-    const auto inner = value_and_grad([&](const Var<double>& y) { return std::tuple{y * y, x * y}; }, Var<double>(3));
+    const auto inner = value_and_grad(
+        [&](const Var<double>& y) {
+          return std::tuple{y * y, x * y};
+        },
+        Var<double>(3));
     return inner.auxiliary * x;  // 3 x²
   };
   CHECK(grad(outer)(2.0).item() == 12);
@@ -322,7 +349,8 @@ TEST_CASE("an auxiliary result of an inner transform stays connected to the oute
 TEST_CASE("a Var kept beyond its transform says so when it is used") {
   Var<double> kept;
   (void)grad([&](const Var<double>& x) { return kept = x * x; })(2.0);
-  CHECK_THROWS_WITH_AS((void)(kept + 1), doctest::Contains("no longer exists"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)(kept + 1), doctest::Contains("no longer exists"),
+                       std::invalid_argument);
   CHECK_THROWS_AS((void)kept.item(), std::invalid_argument);
 }
 
@@ -342,19 +370,22 @@ TEST_CASE("a tied parameter is one field whose gradient is the sum over its uses
   const Indices words({2}, {2, 0});
   const auto loss = [&](const Tied& m) { return sum(m(words)); };
   const Tied gradient = grad(loss)(model);
-  // Σ_ij E[w_i]·E[j]: row k gets Σ_i E[w_i] from the output and count(k)·Σ_j E[j] from the look-up.
+  // Σ_ij E[w_i]·E[j]: row k gets Σ_i E[w_i] from the output, count(k)·Σ_j E[j] from the look-up.
   CHECK(gradient.embedding.to_vector() == Numbers{6 + 9, 8 + 12, 6, 8, 6 + 9, 8 + 12});
   CHECK(gradient.bias.to_vector() == Numbers{2, 2, 2});
   CHECK(names(model) == std::vector<std::string>{"embedding", "bias"});
 }
 
-TEST_CASE("second derivatives go through models: hvp is the derivative of the gradient along a direction") {
+TEST_CASE(
+    "second derivatives go through models: hvp is the derivative of the gradient along a "
+    "direction") {
   const Affine model = affine(1, 2), direction = affine(0.5, -1);
   const auto loss = [](const Affine& m) { return sum(exp(m(Var<double>(0.3)))); };
   const Affine exact = hvp(loss, model, direction);
   const double h = 1e-5;
   const auto shifted = [&](double s) {
-    return grad(loss)(tree_map([&](const auto& p, const auto& d) { return p + s * d; }, model, direction));
+    return grad(loss)(
+        tree_map([&](const auto& p, const auto& d) { return p + s * d; }, model, direction));
   };
   const Numbers e = flat(exact), up = flat(shifted(h)), down = flat(shifted(-h));
   for (std::size_t i = 0; i < e.size(); ++i) {

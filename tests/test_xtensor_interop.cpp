@@ -24,7 +24,7 @@ using Lazy = decltype(std::declval<Array&>() * 2.0 + 1.0);
 using Reduced = decltype(xt::sum(std::declval<Array&>(), {0}));
 using Value = decltype(std::declval<Var<double>>().value());
 
-// ---- the types, for every kind of expression, both orders and all value categories -----------------------------------
+// ---- the types, for every kind of expression, both orders and all value categories --------------
 
 template <class V, class A, class B>
 constexpr bool all_operators_give() {
@@ -41,8 +41,10 @@ constexpr bool all_operators_give() {
          std::is_same_v<decltype(pow(std::declval<A>(), std::declval<B>())), V> &&
          std::is_same_v<decltype(minimum(std::declval<A>(), std::declval<B>())), V> &&
          std::is_same_v<decltype(maximum(std::declval<A>(), std::declval<B>())), V> &&
-         std::is_same_v<decltype(where(std::declval<A>(), std::declval<B>(), std::declval<B>())), V> &&
-         std::is_same_v<decltype(where(std::declval<A>(), std::declval<A>(), std::declval<B>())), V> &&
+         std::is_same_v<decltype(where(std::declval<A>(), std::declval<B>(), std::declval<B>())),
+                        V> &&
+         std::is_same_v<decltype(where(std::declval<A>(), std::declval<A>(), std::declval<B>())),
+                        V> &&
          std::is_same_v<decltype(where(std::declval<A>(), std::declval<B>(), 1.0)), V> &&
          std::is_same_v<decltype(clamp(std::declval<A>(), std::declval<B>(), 1.0)), V>;
 }
@@ -71,13 +73,20 @@ static_assert(recorded<xt::xtensor_fixed<double, xt::xshape<2, 3>>>());
 static_assert(both_orders<Var<float>, xt::xarray<float>&>());
 static_assert(both_orders<Var<float>, xt::xtensor<float, 1>>());
 
-// xtensor's functions that this library has not stay away too, rather than hide the Var in a lazy expression.
+// xtensor's functions that this library has not stay away too, rather than hide the Var in a lazy
+// expression.
 template <class A, class B>
-concept HasHypot = requires(A a, B b) { xt::hypot(a, b); };
+concept HasHypot = requires(A a, B b) {
+  xt::hypot(a, b);
+};
 template <class A, class B>
-concept HasMaximum = requires(A a, B b) { xt::maximum(a, b); };
+concept HasMaximum = requires(A a, B b) {
+  xt::maximum(a, b);
+};
 template <class A, class B>
-concept HasModulus = requires(A a, B b) { a % b; };
+concept HasModulus = requires(A a, B b) {
+  a % b;
+};
 static_assert(HasHypot<Array, double> && HasHypot<Array, Lazy>);
 static_assert(!HasHypot<Array, Var<double>> && !HasHypot<Var<double>, Array>);
 static_assert(HasMaximum<Array, int>);
@@ -95,11 +104,13 @@ Array numbers(std::vector<std::size_t> shape, double first = 1) {
   return a;
 }
 
-// The elements in row-major order, by indexing: independent of layouts and of the conversion under test.
+// The elements in row-major order, by indexing: independent of layouts and of the conversion under
+// test.
 template <class E>
 std::vector<double> elements(const E& e) {
   std::vector<double> out;
-  for (auto it = e.template begin<xt::layout_type::row_major>(); it != e.template end<xt::layout_type::row_major>(); ++it) {
+  for (auto it = e.template begin<xt::layout_type::row_major>();
+       it != e.template end<xt::layout_type::row_major>(); ++it) {
     out.push_back(static_cast<double>(*it));
   }
   return out;
@@ -114,7 +125,8 @@ void check_conversion(const E& e) {
 
 }  // namespace
 
-TEST_CASE("any xtensor expression becomes a Var with its shape and its elements in row-major order") {
+TEST_CASE(
+    "any xtensor expression becomes a Var with its shape and its elements in row-major order") {
   Array a = numbers({2, 3, 4});
   check_conversion(a);
   check_conversion(Array(2.5));
@@ -140,7 +152,8 @@ TEST_CASE("column-major and dynamic layouts give the same Var as row-major ones"
   const Array a = numbers({3, 4, 2});
   check_conversion(Columns(a));
   check_conversion(xt::xtensor<double, 3, xt::layout_type::column_major>(a));
-  xt::xarray<double, xt::layout_type::dynamic> d(std::vector<std::size_t>{3, 4, 2}, xt::layout_type::column_major);
+  xt::xarray<double, xt::layout_type::dynamic> d(std::vector<std::size_t>{3, 4, 2},
+                                                 xt::layout_type::column_major);
   xt::noalias(d) = a;
   check_conversion(d);
   check_conversion(Columns(a) * 2 + a);
@@ -246,7 +259,9 @@ TEST_CASE("value() keeps its elements alive after the Var, its tape and its tran
 TEST_CASE("a gradient flows through every operator of a Var and an expression, in both orders") {
   const Array x0 = numbers({2, 3});
   Array a = numbers({2, 3}, 0.75);
-  const auto gradient = [&](auto f) { return value_and_grad([&](const Var<double>& x) { return sum(f(x)); }, x0).gradient.value(); };
+  const auto gradient = [&](auto f) {
+    return value_and_grad([&](const Var<double>& x) { return sum(f(x)); }, x0).gradient.value();
+  };
   const Array one = xt::ones<double>({2, 3});
   CHECK(gradient([&](const Var<double>& x) { return x + a; }) == one);
   CHECK(gradient([&](const Var<double>& x) { return a + x; }) == one);
@@ -259,8 +274,10 @@ TEST_CASE("a gradient flows through every operator of a Var and an expression, i
   CHECK(gradient([&](const Var<double>& x) { return x * Columns(a); }) == a);
   CHECK(xt::allclose(gradient([&](const Var<double>& x) { return x / a; }), 1 / a, 1e-14));
   CHECK(xt::allclose(gradient([&](const Var<double>& x) { return a / x; }), -a / (x0 * x0), 1e-14));
-  CHECK(xt::allclose(gradient([&](const Var<double>& x) { return pow(x, a); }), a * xt::pow(x0, a - 1), 1e-13));
-  CHECK(xt::allclose(gradient([&](const Var<double>& x) { return pow(a, x); }), xt::pow(a, x0) * xt::log(a), 1e-13));
+  CHECK(xt::allclose(gradient([&](const Var<double>& x) { return pow(x, a); }),
+                     a * xt::pow(x0, a - 1), 1e-13));
+  CHECK(xt::allclose(gradient([&](const Var<double>& x) { return pow(a, x); }),
+                     xt::pow(a, x0) * xt::log(a), 1e-13));
   const Array limit = {{1.2, 1.2, 1.2}, {9, 9, 9}};
   const Array above = xt::cast<double>(x0 > limit);
   CHECK(gradient([&](const Var<double>& x) { return maximum(x, limit); }) == above);
@@ -269,7 +286,8 @@ TEST_CASE("a gradient flows through every operator of a Var and an expression, i
   CHECK(gradient([&](const Var<double>& x) { return minimum(x, limit); }) == one - above);
   CHECK(gradient([&](const Var<double>& x) { return where(x0 > limit, x, a); }) == above);
   CHECK(gradient([&](const Var<double>& x) { return where(x0 > limit, 0, x); }) == one - above);
-  CHECK(gradient([&](const Var<double>& x) { return where(x > limit, a, x * 2); }) == 2 * (one - above));
+  CHECK(gradient([&](const Var<double>& x) { return where(x > limit, a, x * 2); }) ==
+        2 * (one - above));
   CHECK(gradient([&](const Var<double>& x) { return clamp(x, limit, limit + 1); }) ==
         xt::cast<double>(x0 > limit && x0 < limit + 1));
 }
@@ -317,7 +335,8 @@ TEST_CASE("products and fused functions take expressions beside Vars") {
   CHECK(outer(Var<double>(b), b).value()(0, 1) == -0.25);
   const Var<double> f = fuse([](auto p, auto q) { return p * tanh(q); }, w, W);
   CHECK(xt::allclose(f.value(), W * xt::tanh(W), 1e-14));
-  const auto g = value_and_grad([&](const Var<double>& v) { return sum(linear(x, v)); }, W).gradient;
+  const auto g =
+      value_and_grad([&](const Var<double>& v) { return sum(linear(x, v)); }, W).gradient;
   CHECK(xt::allclose(g.value(), xt::broadcast(xt::sum(x, {0}), {2, 3}), 1e-14));
 }
 
@@ -332,7 +351,9 @@ TEST_CASE("transforms take xtensor arrays as arguments") {
 
 TEST_CASE("an expression of a wrong shape is refused by the operation, with both shapes") {
   const Var<double> v = numbers({2, 3});
-  CHECK_THROWS_WITH_AS((void)(v + numbers({4})), doctest::Contains("[2, 3] and [4]"), std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)(numbers({4}) * v), doctest::Contains("[4] and [2, 3]"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)(v + numbers({4})), doctest::Contains("[2, 3] and [4]"),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)(numbers({4}) * v), doctest::Contains("[4] and [2, 3]"),
+                       std::invalid_argument);
   CHECK_THROWS_AS(Var<double>(Array(std::vector<std::size_t>(9, 1))), std::invalid_argument);
 }

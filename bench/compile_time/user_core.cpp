@@ -1,5 +1,6 @@
-// What a user's file costs to compile with the core headers: a model with a cell of the user's own (fused), unrolled over
-// a sequence, its gradient and Adam. Measured by tools/compile_time.sh; also a program, which checks that the loss falls.
+// What a user's file costs to compile with the core headers: a model with a cell of the user's own
+// (fused), unrolled over a sequence, its gradient and Adam. Measured by tools/compile_time.sh; also
+// a program, which checks that the loss falls.
 #include <cstdio>
 
 #include "unroll/autograd/autograd.hpp"

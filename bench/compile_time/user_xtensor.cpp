@@ -1,5 +1,6 @@
-// What a user's file costs to compile when xtensor arrays go in and come out: user_core.cpp with its data, and a look at
-// the trained model, in xtensor. Measured by tools/compile_time.sh; also a program, which checks that the loss falls.
+// What a user's file costs to compile when xtensor arrays go in and come out: user_core.cpp with
+// its data, and a look at the trained model, in xtensor. Measured by tools/compile_time.sh; also a
+// program, which checks that the loss falls.
 #include <cstdio>
 
 #include "unroll/autograd/autograd.hpp"
@@ -53,7 +54,8 @@ int main() {
   }
 
   const auto loss = [&](const Model& m) {
-    const auto run = unroll::unroll(m.cell, Var<float>(2 * xs), unroll::zeros<float>({batch, hidden}));
+    const auto run =
+        unroll::unroll(m.cell, Var<float>(2 * xs), unroll::zeros<float>({batch, hidden}));
     return cross_entropy(m.output(run.state), Indices(labels));
   };
   unroll::Adam adam(model, {.learning_rate = 0.02});

@@ -1,5 +1,6 @@
-// A program of a user of the installed library: an elementwise, a linear and a general op of their own, with second
-// derivatives; a cell of their own with fuse, trained. It returns 0 only if every number is right.
+// A program of a user of the installed library: an elementwise, a linear and a general op of their
+// own, with second derivatives; a cell of their own with fuse, trained. It returns 0 only if every
+// number is right.
 //
 //   c++ -std=c++20 user.cpp $(pkg-config --cflags --libs unroll)
 #include <cmath>
@@ -25,7 +26,8 @@ Var<T> x_sin_x(const Var<T>& x) {
   return unroll::apply<XSinX>(x);
 }
 
-// Each element minus its neighbour to the left, along the first axis: linear, so the function and its adjoint.
+// Each element minus its neighbour to the left, along the first axis: linear, so the function and
+// its adjoint.
 struct Difference {
   static constexpr auto name = "difference";
   auto f(const auto& x) const {
@@ -52,7 +54,8 @@ struct Cell {
   unroll::Linear<double> input;
   Var<double> recurrent;
   static constexpr auto fields() {
-    return std::tuple{unroll::field("input", &Cell::input), unroll::field("recurrent", &Cell::recurrent)};
+    return std::tuple{unroll::field("input", &Cell::input),
+                      unroll::field("recurrent", &Cell::recurrent)};
   }
   Var<double> operator()(const Var<double>& x, const Var<double>& a) const {
     const auto z = unroll::split<2>(input(x) + linear(a, recurrent), -1);
@@ -100,7 +103,8 @@ void check_elementwise_op() {
   check_close("its derivative", unroll::grad(f)(x).value(), xt::sin(x) + x * xt::cos(x), 1e-14);
   check_close("its second derivative", unroll::hvp(f, x, Array(xt::ones_like(x))).value(),
               2 * xt::cos(x) - x * xt::sin(x), 1e-14);
-  const auto fused = unroll::fuse([](auto v) { return unroll::apply<user::XSinX>(v) * 2; }, Var<double>(x));
+  const auto fused =
+      unroll::fuse([](auto v) { return unroll::apply<user::XSinX>(v) * 2; }, Var<double>(x));
   check_close("the op in a fused function", fused.value(), 2 * x * xt::sin(x), 1e-14);
 }
 
@@ -110,19 +114,26 @@ void check_linear_op() {
     const Var<double> d = unroll::apply(user::Difference{}, v);
     return sum(d * d * d);
   };
-  check_close("difference", unroll::apply(user::Difference{}, Var<double>(x)).value(), Array{3, 5, 7, 9}, 0);
-  check_close("its gradient", unroll::grad(f)(x).value(), Array{-27, 27 - 75, 75 - 147, 147 - 243, 243}, 1e-12);
+  check_close("difference", unroll::apply(user::Difference{}, Var<double>(x)).value(),
+              Array{3, 5, 7, 9}, 0);
+  check_close("its gradient", unroll::grad(f)(x).value(),
+              Array{-27, 27 - 75, 75 - 147, 147 - 243, 243}, 1e-12);
   // The Hessian of Σ d³ along e_0 is 6 d_0 (e_0 - e_1).
-  check_close("its second derivative", unroll::hvp(f, x, Array{1, 0, 0, 0, 0}).value(), Array{18, -18, 0, 0, 0}, 1e-12);
+  check_close("its second derivative", unroll::hvp(f, x, Array{1, 0, 0, 0, 0}).value(),
+              Array{18, -18, 0, 0, 0}, 1e-12);
 }
 
 void check_general_op() {
   const Array x = {0.5, -1.0, 2.0}, weights = {1, 2, 4};
-  const auto f = [&](const Var<double>& v) { return sum(unroll::apply(user::Shares{}, v) * weights); };
+  const auto f = [&](const Var<double>& v) {
+    return sum(unroll::apply(user::Shares{}, v) * weights);
+  };
   const auto library = [&](const Var<double>& v) { return sum(softmax(v) * weights); };
-  check_close("shares", unroll::apply(user::Shares{}, Var<double>(x)).value(), softmax(Var<double>(x)).value(), 1e-15);
+  check_close("shares", unroll::apply(user::Shares{}, Var<double>(x)).value(),
+              softmax(Var<double>(x)).value(), 1e-15);
   check_close("its gradient", unroll::grad(f)(x).value(), unroll::grad(library)(x).value(), 1e-15);
-  check_close("its second derivatives", unroll::hessian(f, x).value(), unroll::hessian(library, x).value(), 1e-14);
+  check_close("its second derivatives", unroll::hessian(f, x).value(),
+              unroll::hessian(library, x).value(), 1e-14);
 }
 
 void check_all_orders() {
@@ -136,7 +147,8 @@ void check_interop() {
   const Array a = {{1, 2}, {3, 4}};
   const auto [value, gradient] = unroll::value_and_grad(
       [&](const Var<double>& v) { return sum(a * v + xt::view(a, 0) / v); }, Array(a + 1));
-  check_close("a formula of both", gradient.value(), a - xt::view(a, 0) / ((a + 1) * (a + 1)), 1e-14);
+  check_close("a formula of both", gradient.value(), a - xt::view(a, 0) / ((a + 1) * (a + 1)),
+              1e-14);
   unroll::Tape<double> tape;
   const Var<double> x = tape.leaf(a);
   const Var<double> y = tanh(x) * a;
@@ -156,7 +168,8 @@ void check_training() {
   const Array targets = xt::cast<double>(early > 0);
 
   const auto loss = [&](const user::Model& m) {
-    const auto run = unroll::unroll(m.cell, Var<double>(xs), unroll::zeros<double>({batch, hidden}));
+    const auto run =
+        unroll::unroll(m.cell, Var<double>(xs), unroll::zeros<double>({batch, hidden}));
     return binary_cross_entropy_with_logits(m.output(run.state), Var<double>(targets));
   };
   unroll::Adam adam(model, {.learning_rate = 0.03});
