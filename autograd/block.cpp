@@ -175,7 +175,8 @@ struct Registry {
   }
 };
 Registry& registry() {
-  static auto* r = new Registry;  // never destroyed: blocks held by static objects outlive it otherwise
+  static auto* r =
+      new Registry;  // never destroyed: blocks held by static objects outlive it otherwise
   return *r;
 }
 

@@ -113,7 +113,9 @@ static_assert(sizeof(Block) == 32);
 void free_block(Block* b);  // returns it to its pool; lets go of its base
 Block* take_block(Pool& pool, std::size_t bytes);
 
-[[gnu::always_inline]] inline void retain(Block* b) { b->refs.fetch_add(1, std::memory_order_relaxed); }
+[[gnu::always_inline]] inline void retain(Block* b) {
+  b->refs.fetch_add(1, std::memory_order_relaxed);
+}
 [[gnu::always_inline]] inline void release(Block* b) {
   // A sole owner needs no atomic read-modify-write: nobody else can be counting.
   if (b->refs.load(std::memory_order_acquire) == 1 ||
@@ -173,7 +175,9 @@ inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size
   b->packable = packable;
   b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;
-  if (packable) std::memset(static_cast<void*>(b->sizes() + 2), 0, Block::packed_slots * sizeof(std::uintptr_t));
+  if (packable)
+    std::memset(static_cast<void*>(b->sizes() + 2), 0,
+                Block::packed_slots * sizeof(std::uintptr_t));
   for (std::size_t i = 0; i < rank; ++i) b->sizes()[i] = sizes[i];
   return b;
 }

@@ -50,7 +50,7 @@ template <class X>
 concept Operand = is_lane<X> || is_dual<X> || is_var<X>;
 template <class... X>
 concept Operands = (Operand<X> || ...) &&
-                   ((Operand<X> || std::is_arithmetic_v<X> || detail::Foreign<X>) && ...);
+                   ((Operand<X> || std::is_arithmetic_v<X> || detail::Foreign<X>)&&...);
 
 namespace detail {
 
@@ -111,7 +111,8 @@ struct FirstLane {
 template <class X, class... Rest>
 struct FirstLane<X, Rest...> {
   using Own = typename LaneOf<X>::type;
-  using type = typename std::conditional_t<std::is_void_v<Own>, FirstLane<Rest...>, LaneOf<X>>::type;
+  using type =
+      typename std::conditional_t<std::is_void_v<Own>, FirstLane<Rest...>, LaneOf<X>>::type;
 };
 
 template <class L, class X>
@@ -180,7 +181,7 @@ L times(const D& d, const L& x) {
 // sum += derivative * x.d[bit], where `started` says whether there is a sum yet.
 template <unsigned Bit, class L, class D, class X>
 void add_partial(L& sum, bool& started, const D& derivative, const X& x) {
-  if constexpr ((mask_of<X> >> Bit & 1) != 0 && !std::is_same_v<D, Unit<0>>) {
+  if constexpr ((mask_of < X >>> Bit & 1) != 0 && !std::is_same_v<D, Unit<0>>) {
     const L term = times<L>(derivative, x.d[slot_of<mask_of<X>>(Bit)]);
     sum = started ? sum + term : term;
     started = true;
@@ -212,7 +213,8 @@ Dual<L, Mask> with_derivatives(const L& y, const Partials& partials, const X& x,
   Dual<L, Mask> out{y, {}};
   const auto set = [&](auto bit) {
     if constexpr ((Mask >> decltype(bit)::value & 1) != 0) {
-      out.d[slot_of<Mask>(decltype(bit)::value)] = chain<decltype(bit)::value, L>(partials, x, indices);
+      out.d[slot_of<Mask>(decltype(bit)::value)] =
+          chain<decltype(bit)::value, L>(partials, x, indices);
     }
   };
   (set(std::integral_constant<unsigned, Bit>{}), ...);
@@ -225,8 +227,8 @@ auto call_dual_indexed(std::index_sequence<I...> indices, const X&... x) {
   constexpr unsigned mask = (mask_of<X> | ...);
   const L y = call<Op>(primal<L>(x)...);
   const std::tuple<decltype(primal<L>(x))...> v{primal<L>(x)...};
-  const auto partials =
-      std::apply([&](const auto&... p) { return std::tuple{partial_if_dual<Op, I, X>(y, p...)...}; }, v);
+  const auto partials = std::apply(
+      [&](const auto&... p) { return std::tuple{partial_if_dual<Op, I, X>(y, p...)...}; }, v);
   return with_derivatives<mask>(y, partials, std::tie(x...), indices,
                                 std::make_index_sequence<std::bit_width(mask)>{});
 }
@@ -261,7 +263,7 @@ auto where_dual(const C& c, const A& a, const B& b) {
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         const auto part = [](const auto& x, auto bit) -> L {
           using X = std::remove_cvref_t<decltype(x)>;
-          if constexpr ((mask_of<X> >> decltype(bit)::value & 1) != 0) {
+          if constexpr ((mask_of < X >>> decltype(bit)::value & 1) != 0) {
             return x.d[slot_of<mask_of<X>>(decltype(bit)::value)];
           } else {
             return L(0);
@@ -275,7 +277,8 @@ auto where_dual(const C& c, const A& a, const B& b) {
               }
             }(),
             ...);
-      }(std::make_index_sequence<std::bit_width(mask)>{});
+      }
+      (std::make_index_sequence<std::bit_width(mask)>{});
       return out;
     }
   }

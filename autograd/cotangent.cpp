@@ -54,7 +54,9 @@ template <class T>
 Pending<T>* pending(const Node& n) {
   return n.slot & 1 ? reinterpret_cast<Pending<T>*>(n.slot - 1) : nullptr;
 }
-Block* dense_block(const Node& n) { return n.slot & 1 ? nullptr : reinterpret_cast<Block*>(n.slot); }
+Block* dense_block(const Node& n) {
+  return n.slot & 1 ? nullptr : reinterpret_cast<Block*>(n.slot);
+}
 
 template <class T>
 Pending<T>& make_pending(Node& n) {
@@ -169,8 +171,8 @@ void settle_products(Pending<T>& p, const Shape& shape) {
   if (p.row_count > 0) {
     const T* rows = p.rows_room->template data<T>();
     const Size step = p.a_width + p.b_width;
-    gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step}, Matrix<T>{rows + p.a_width, step, 1},
-         out->data<T>(), p.b_width, accumulate);
+    gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step},
+         Matrix<T>{rows + p.a_width, step, 1}, out->data<T>(), p.b_width, accumulate);
     accumulate = true;
     p.row_count = 0;
   }
@@ -178,14 +180,15 @@ void settle_products(Pending<T>& p, const Shape& shape) {
     const RowProduct<T>& first = p.products[0];
     const Size m = first.a.size(1), n = first.b.size(1);
     if (p.products.size() == 1) {
-      gemm(m, n, first.a.size(0), matrix_of(first.a).transposed(), matrix_of(first.b), out->data<T>(), n,
-           accumulate);
+      gemm(m, n, first.a.size(0), matrix_of(first.a).transposed(), matrix_of(first.b),
+           out->data<T>(), n, accumulate);
     } else {
       Size total = 0;
       for (const RowProduct<T>& q : p.products) total += q.a.size(0);
       const auto a = gather_rows(p.products, &RowProduct<T>::a, total, m);
       const auto b = gather_rows(p.products, &RowProduct<T>::b, total, n);
-      gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n, accumulate);
+      gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n,
+           accumulate);
     }
     p.products.clear();
     p.product_bytes = 0;
@@ -232,7 +235,8 @@ Var<T> settle_recorded(Pending<T>& p, const Shape& shape) {
       a.push_back(p.products[i].a);
       b.push_back(p.products[i].b);
     }
-    const Var<T> left = a.size() == 1 ? a[0] : concat(a, 0), right = b.size() == 1 ? b[0] : concat(b, 0);
+    const Var<T> left = a.size() == 1 ? a[0] : concat(a, 0),
+                 right = b.size() == 1 ? b[0] : concat(b, 0);
     add_var(sum, reshape(matmul(transpose(left), right), shape));
   }
   if (!p.regions.empty()) add_var(sum, assemble(shape, std::span<const Region<T>>(p.regions)));

@@ -6,8 +6,8 @@ namespace unroll::detail {
 namespace {
 
 template <class T>
-const OpTable result_table{
-    "result", [](Node&, Sweep&) {}, [](Node&, Push&) {}, nullptr, OpTable::Kind::result};
+const OpTable result_table{"result", [](Node&, Sweep&) {}, [](Node&, Push&) {}, nullptr,
+                           OpTable::Kind::result};
 
 // Enough for sums, cotangents, results and inputs of the largest op.
 constexpr std::size_t max_operands = 2 * max_inputs + 2 * max_results;
@@ -63,8 +63,7 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
     if (step[i] == 0) continue;
     Strides own{};
     in[i].block->get_strides(own.data());
-    strides[i] =
-        broadcast_strides(in[i].block->sizes(), own.data(), in[i].block->rank, shape);
+    strides[i] = broadcast_strides(in[i].block->sizes(), own.data(), in[i].block->rank, shape);
   }
   for (std::size_t j = 0; j < out_count; ++j) {
     pointers[in_count + j] = out[j];
@@ -209,7 +208,8 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   for (std::size_t k = 0; k < K; ++k) {
     Node& r = K > 1 ? *static_cast<Node**>(n.op())[k] : n;
     g[k] = sweep.take_block<T>(r);
-    sources[N + k] = g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
+    sources[N + k] =
+        g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
     sources[N + K + k] = {r.value->data<T>(), r.value};
   }
   std::size_t passed_on = 0, computed_count = 0;  // inputs whose cotangent is g itself; others
@@ -234,8 +234,10 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       if (!computed[i]) continue;
       Node& target = *n.inputs()[i].node();
       const bool same = has_shape(*x, shape);
-      bool twice = false;  // f(x, x): both add to one target, so only one may write into it directly
-      for (std::size_t j = 0; j < i; ++j) twice = twice || (computed[j] && n.inputs()[j].node() == &target);
+      bool twice =
+          false;  // f(x, x): both add to one target, so only one may write into it directly
+      for (std::size_t j = 0; j < i; ++j)
+        twice = twice || (computed[j] && n.inputs()[j].node() == &target);
       if (Block* sum = same && !twice ? sweep.accumulator<T>(target) : nullptr) {
         sources[i] = {sum->data<T>(), sum};
         out[i] = sum->data<T>();

@@ -113,7 +113,8 @@ void for_each_result(const Y& y, F&& f) {
   if constexpr (requires { std::tuple_size<Y>::value; }) {
     [&]<std::size_t... K>(std::index_sequence<K...>) {
       (f(std::integral_constant<std::size_t, K>{}, std::get<K>(y)), ...);
-    }(std::make_index_sequence<std::tuple_size_v<Y>>{});
+    }
+    (std::make_index_sequence<std::tuple_size_v<Y>>{});
   } else {
     f(std::integral_constant<std::size_t, 0>{}, y);
   }
@@ -124,7 +125,7 @@ void for_each_result(const Y& y, F&& f) {
 template <class Op>
 inline constexpr bool op_differentiable = true;
 template <class Op>
-  requires requires { Op::differentiable; }
+requires requires { Op::differentiable; }
 inline constexpr bool op_differentiable<Op> = Op::differentiable;
 
 template <class D>
@@ -136,9 +137,8 @@ template <class Op, class T, std::size_t N>
 struct DeclaredOp {
   template <std::size_t I, class V>
   static auto partial(const V& y, const std::array<V, N>& x) {
-    return [&]<std::size_t... J>(std::index_sequence<J...>) {
-      return Op::d(wrt<I>{}, y, x[J]...);
-    }(std::make_index_sequence<N>{});
+    return [&]<std::size_t... J>(std::index_sequence<J...>) { return Op::d(wrt<I>{}, y, x[J]...); }
+    (std::make_index_sequence<N>{});
   }
   template <std::size_t I, class V>
   using Partial = decltype(partial<I>(std::declval<V>(), std::declval<std::array<V, N>>()));
@@ -148,23 +148,22 @@ struct DeclaredOp {
   static void for_each_input(F&& f) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (f(std::integral_constant<std::size_t, I>{}), ...);
-    }(std::make_index_sequence<N>{});
+    }
+    (std::make_index_sequence<N>{});
   }
 
   static void forward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
     map_lanes<N, 1>(out, in, step, n, [](const auto& x, auto& y) {
-      y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) {
-        return Op::f(x[I]...);
-      }(std::make_index_sequence<N>{});
+      y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) { return Op::f(x[I]...); }
+      (std::make_index_sequence<N>{});
     });
   }
   static void backward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
     map_lanes<2 * N + 2, N>(out, in, step, n, [](const auto& v, auto& sums) {
       std::array<Lane<T>, N> x;
       std::copy_n(v.begin() + N + 2, N, x.begin());
-      for_each_input([&](auto i) {
-        sums[i] = v[i] + times<Lane<T>>(partial<i>(v[N + 1], x), v[N]);
-      });
+      for_each_input(
+          [&](auto i) { sums[i] = v[i] + times<Lane<T>>(partial<i>(v[N + 1], x), v[N]); });
     });
   }
   static void rule(Node& n, Sweep& sweep) {
@@ -195,7 +194,8 @@ struct DeclaredOp {
   static std::array<Var<T>, N> inputs(Node& n, const Sweep& sweep) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return std::array<Var<T>, N>{sweep.input<T>(n, I)...};
-    }(std::make_index_sequence<N>{});
+    }
+    (std::make_index_sequence<N>{});
   }
 
   static constexpr ElementwiseTable<T> table() {
@@ -211,7 +211,8 @@ struct DeclaredOp {
       t.rule = rule;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         t.unit = {unit_code<Partial<I, Var<T>>>...};
-      }(std::make_index_sequence<N>{});
+      }
+      (std::make_index_sequence<N>{});
     } else {
       t.differentiable = false;
     }
@@ -253,12 +254,13 @@ struct Fused {
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         (
             [&] {
-              if constexpr ((mask_of<R> >> I & 1) != 0) {
+              if constexpr ((mask_of < R >>> I & 1) != 0) {
                 sum(k, std::integral_constant<std::size_t, I>{}, result.d[slot_of<mask_of<R>>(I)]);
               }
             }(),
             ...);
-      }(indices);
+      }
+      (indices);
     });
     (void)g;
   }
@@ -275,9 +277,8 @@ struct Fused {
     map_lanes<2 * N + 2 * results, N>(out, in, step, n, [&](const auto& v, auto& sums) {
       std::copy_n(v.begin(), N, sums.begin());
       const auto y = run_dual(f, v.data() + N + 2 * results, indices);
-      combine(y, v.data() + N, [&](auto k, auto i, const auto& d) {
-        sums[i] = sums[i] + v[N + k] * d;
-      });
+      combine(y, v.data() + N,
+              [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[N + k] * d; });
     });
   }
   static void rule(Node& n, Sweep& sweep) {
@@ -335,23 +336,18 @@ struct Fused {
 
 // Applies a user's elementwise op (see the top of this file) to arrays that broadcast.
 template <class Op, class... X>
-  requires(is_var<X> || ...)
-auto apply(const X&... x) {
+requires(is_var<X> || ...) auto apply(const X&... x) {
   using T = typename detail::FirstVar<X...>::type;
   return detail::apply_declared<Op, T>(detail::as_var<T>(x)...);
 }
 // Over lanes and dual numbers, so that a user's op also works inside `fuse`.
 template <class Op, class... X>
-  requires(!(is_var<X> || ...))
-auto apply(const X&... x) {
-  return call<detail::UserOp<Op>>(x...);
-}
+requires(!(is_var<X> || ...)) auto apply(const X&... x) { return call<detail::UserOp<Op>>(x...); }
 
 // Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple. All results have the
 // broadcast shape of the arguments. f is called with lanes, dual numbers or Vars: write it with `auto` parameters.
 template <class F, class... X>
-  requires(is_var<X> || ...)
-auto fuse(F f, const X&... x) {
+requires(is_var<X> || ...) auto fuse(F f, const X&... x) {
   using T = typename detail::FirstVar<X...>::type;
   using Rules = detail::Fused<F, T, sizeof...(X)>;
   static_assert(std::is_trivially_copyable_v<F>,
@@ -370,7 +366,8 @@ auto fuse(F f, const X&... x) {
   } else {
     return [&]<std::size_t... K>(std::index_sequence<K...>) {
       return std::tuple{std::move(y[K])...};
-    }(std::make_index_sequence<Rules::results>{});
+    }
+    (std::make_index_sequence<Rules::results>{});
   }
 }
 

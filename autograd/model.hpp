@@ -44,7 +44,9 @@ constexpr Field<M, X> constant(const char* name, X M::*member) {
 }
 
 template <class M>
-concept Model = requires { std::remove_cvref_t<M>::fields(); };
+concept Model = requires {
+  std::remove_cvref_t<M>::fields();
+};
 
 namespace detail {
 
@@ -74,7 +76,8 @@ constexpr bool tree_type() {
   } else if constexpr (is_tuple<X>) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
       return (tree_type<std::tuple_element_t<I, X>>() && ...);
-    }(std::make_index_sequence<std::tuple_size_v<X>>{});
+    }
+    (std::make_index_sequence<std::tuple_size_v<X>>{});
   } else {
     return false;
   }
@@ -125,12 +128,14 @@ void walk(F& f, FieldKind kind, const std::string& name, X& x, Rest&... rest) {
   } else {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (walk_tuple_part<Named, I>(f, kind, name, x, rest...), ...);
-    }(std::make_index_sequence<std::tuple_size_v<Plain>>{});
+    }
+    (std::make_index_sequence<std::tuple_size_v<Plain>>{});
   }
 }
 template <bool Named, std::size_t I, class F, class... X>
 void walk_tuple_part(F& f, FieldKind kind, const std::string& name, X&... x) {
-  walk<Named>(f, kind, Named ? join_name(name, std::to_string(I)) : std::string(), std::get<I>(x)...);
+  walk<Named>(f, kind, Named ? join_name(name, std::to_string(I)) : std::string(),
+              std::get<I>(x)...);
 }
 
 }  // namespace detail

@@ -57,8 +57,8 @@ constexpr bool has_adjoint(std::index_sequence<J...>) {
 template <class Op, class V, std::size_t... J>
 constexpr bool has_jvp(std::index_sequence<J...>) {
   return requires {
-    std::declval<const Op&>().jvp(std::declval<const std::array<V, sizeof...(J)>&>(), std::declval<const V&>(),
-                                  std::declval<Repeated<J, V>>()...);
+    std::declval<const Op&>().jvp(std::declval<const std::array<V, sizeof...(J)>&>(),
+                                  std::declval<const V&>(), std::declval<Repeated<J, V>>()...);
   };
 }
 
@@ -75,12 +75,14 @@ struct GeneralOp {
       } else {
         return op.vjp(wrt<I>{}, g, y, x[J]...);
       }
-    }(indices);
+    }
+    (indices);
   }
   static std::array<Var<T>, N> inputs(Node& n, const Sweep& sweep) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return std::array<Var<T>, N>{sweep.input<T>(n, I)...};
-    }(indices);
+    }
+    (indices);
   }
   static void sweep(Node& n, Sweep& sweep) {
     const Var<T> g = sweep.take<T>(n);
@@ -92,7 +94,8 @@ struct GeneralOp {
             if (sweep.wants(n, I)) sweep.add(*n.inputs()[I].node(), vjp<I>(op(n), g, y, x));
           }(),
           ...);
-    }(indices);
+    }
+    (indices);
   }
   static constexpr bool linear = has_adjoint<Op, Var<T>, 0>(std::make_index_sequence<N>{});
 
@@ -108,7 +111,8 @@ struct GeneralOp {
         if (t.empty()) continue;
         auto with_tangent = x;
         with_tangent[i] = t;
-        const Var<T> term = std::apply([&](const auto&... v) { return apply(op(n), v...); }, with_tangent);
+        const Var<T> term =
+            std::apply([&](const auto&... v) { return apply(op(n), v...); }, with_tangent);
         tangent = tangent.empty() ? term : tangent + term;
       }
     } else if constexpr (has_jvp<Op, Var<T>>(std::make_index_sequence<N>{})) {
@@ -132,7 +136,8 @@ struct GeneralOp {
                     }
                   }(),
                   ...);
-            }(indices);
+            }
+            (indices);
             return total;
           },
           zeros_like_shape<T>(y.shape()));

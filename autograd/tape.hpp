@@ -27,7 +27,8 @@ struct OpTable {
   const char* name = nullptr;
   void (*sweep)(Node&, Sweep&) = nullptr;  // adds to the inputs' cotangents, given the output's
   void (*push)(Node&, Push&) = nullptr;    // sets the output's tangent, given the inputs'
-  void (*destroy)(Node&) = nullptr;  // of the op object in the node, where it has something to destroy
+  void (*destroy)(Node&) =
+      nullptr;  // of the op object in the node, where it has something to destroy
   enum class Kind : std::uint8_t {
     plain,
     several,  // its results are nodes of their own, which follow it and hold its cotangents
@@ -148,10 +149,10 @@ struct RowProduct {
 template <class T>
 struct Region {
   Var<T> g;
-  Shape shape;            // of the whole
+  Shape shape;  // of the whole
   std::size_t axis = 0;
   Size start = 0, step = 1;  // a negative step walks backwards
-  bool drop = false;      // g lacks the axis (an index, not a range)
+  bool drop = false;         // g lacks the axis (an index, not a range)
   operator Var<T>() const { return eval(); }
   Var<T> eval() const;
 };

@@ -88,7 +88,8 @@ class Session {
   // The cotangent that a reading left at a leaf.
   template <class T>
   Var<T> cotangent(Node& leaf) {
-    Sweep sweep(core(), open() || recorded_take_ ? Sweep::Mode::recorded : Sweep::Mode::values, id_);
+    Sweep sweep(core(), open() || recorded_take_ ? Sweep::Mode::recorded : Sweep::Mode::values,
+                id_);
     const Var<T> g = sweep.take<T>(leaf);
     return g.empty() ? zeros<T>(leaf.value->shape()) : g;
   }
@@ -144,9 +145,11 @@ auto as_tree(const X& x) {
   } else if constexpr (Foreign<X>) {
     return typename ForeignArray<X>::var_type(x);
   } else {
-    static_assert(Tree<X>,
-                  "transforms differentiate with respect to Vars, models (structs with fields()), and "
-                  "vectors, arrays, optionals, tuples and pairs of these; capture other arguments in the function");
+    static_assert(
+        Tree<X>,
+        "transforms differentiate with respect to Vars, models (structs with fields()), and "
+        "vectors, arrays, optionals, tuples and pairs of these; capture other arguments in the "
+        "function");
     return x;
   }
 }
@@ -177,7 +180,8 @@ constexpr bool auxiliary_type() {
   } else if constexpr (is_tuple<X>) {
     return []<std::size_t... I>(std::index_sequence<I...>) {
       return (auxiliary_type<std::tuple_element_t<I, X>>() && ...);
-    }(std::make_index_sequence<std::tuple_size_v<X>>{});
+    }
+    (std::make_index_sequence<std::tuple_size_v<X>>{});
   } else {
     return false;
   }
@@ -186,7 +190,8 @@ constexpr bool auxiliary_type() {
 template <class X>
 X release_all(const Session& s, const X& x) {
   static_assert(auxiliary_type<X>(),
-                "an auxiliary result may be a Var, a model, numbers, strings, Indices, or tuples, pairs, arrays, vectors "
+                "an auxiliary result may be a Var, a model, numbers, strings, Indices, or tuples, "
+                "pairs, arrays, vectors "
                 "and optionals of these: a Var inside another type would outlive its tape");
   if constexpr (is_var<X>) {
     return x.empty() ? x : s.release(x);
@@ -203,7 +208,8 @@ X release_all(const Session& s, const X& x) {
   } else if constexpr (is_tuple<X>) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       return X{release_all(s, std::get<I>(x))...};
-    }(std::make_index_sequence<std::tuple_size_v<X>>{});
+    }
+    (std::make_index_sequence<std::tuple_size_v<X>>{});
   } else {
     return x;
   }
@@ -220,7 +226,8 @@ template <class T>
 void check_scalar(const char* transform, const Var<T>& loss) {
   if (loss.size() != 1) {
     fail(transform, "the function returned an array of shape " + to_string(loss.shape()) +
-                        "; only a single number can be differentiated so. Take sum(...) or mean(...) of it, or use "
+                        "; only a single number can be differentiated so. Take sum(...) or "
+                        "mean(...) of it, or use "
                         "vjp or jacobian");
   }
 }
@@ -241,7 +248,8 @@ struct Result<std::tuple<L, A...>> {
     } else {
       return [&]<std::size_t... I>(std::index_sequence<I...>) {
         return std::tuple{release_all(s, std::get<I + 1>(r))...};
-      }(std::index_sequence_for<A...>{});
+      }
+      (std::index_sequence_for<A...>{});
     }
   }
 };
@@ -249,7 +257,9 @@ template <class L, class A>
 struct Result<std::pair<L, A>> {
   static constexpr bool has_auxiliary = true;
   static const L& loss(const std::pair<L, A>& r) { return r.first; }
-  static auto auxiliary(const Session& s, const std::pair<L, A>& r) { return release_all(s, r.second); }
+  static auto auxiliary(const Session& s, const std::pair<L, A>& r) {
+    return release_all(s, r.second);
+  }
 };
 
 }  // namespace detail
@@ -270,23 +280,23 @@ struct ValueGradAndAuxiliary {
 // std::tuple{loss, extra...} or a pair, a third member `auxiliary` holds what stands behind the loss.
 // A parameter that the loss does not use gets zeros. Throws when the loss is not a single number.
 template <class F, class... X>
-  requires(sizeof...(X) > 0)
-[[nodiscard]] auto value_and_grad(F&& f, const X&... x) {
+requires(sizeof...(X) > 0) [[nodiscard]] auto value_and_grad(F&& f, const X&... x) {
   const auto trees = std::tuple{detail::as_tree(x)...};
   detail::Session s(std::apply([](const auto&... t) { return detail::tape_of(t...); }, trees));
-  const auto lifted = std::apply([&](const auto&... t) { return std::tuple{detail::lift(s, t)...}; }, trees);
+  const auto lifted =
+      std::apply([&](const auto&... t) { return std::tuple{detail::lift(s, t)...}; }, trees);
   const auto result = std::apply(f, lifted);
   using Result = detail::Result<std::remove_cvref_t<decltype(result)>>;
   const auto& loss = Result::loss(result);
   using Loss = std::remove_cvref_t<decltype(loss)>;
-  static_assert(is_var<Loss>, "the function must return its loss as a Var (or a tuple that begins with it)");
+  static_assert(is_var<Loss>,
+                "the function must return its loss as a Var (or a tuple that begins with it)");
   using T = typename Loss::value_type;
   detail::check_scalar("grad", loss);
   const Loss value = s.release(loss);
   const auto finish = [&](auto&& pack) {
-    s.pull(
-        [&](detail::Sweep& sweep) { detail::seed_with(sweep, s, loss, ones<T>(loss.shape())); },
-        /*consume=*/true);
+    s.pull([&](detail::Sweep& sweep) { detail::seed_with(sweep, s, loss, ones<T>(loss.shape())); },
+           /*consume=*/true);
     if constexpr (sizeof...(X) == 1) {
       return pack(detail::cotangents(s, std::get<0>(lifted)));
     } else {
@@ -337,7 +347,10 @@ class Vjp {
   }
 
   Vjp(Y v, std::shared_ptr<detail::Session> s, Y result, X lifted)
-      : value(std::move(v)), session_(std::move(s)), result_(std::move(result)), lifted_(std::move(lifted)) {}
+      : value(std::move(v)),
+        session_(std::move(s)),
+        result_(std::move(result)),
+        lifted_(std::move(lifted)) {}
 
  private:
   std::shared_ptr<detail::Session> session_;
@@ -350,7 +363,8 @@ template <class F, class X>
   auto s = std::make_shared<detail::Session>(detail::tape_of(tree));
   auto lifted = detail::lift(*s, tree);
   auto y = f(lifted);
-  static_assert(Tree<decltype(y)>, "vjp: the function must return a Var, a model, or tuples, vectors, ... of these");
+  static_assert(Tree<decltype(y)>,
+                "vjp: the function must return a Var, a model, or tuples, vectors, ... of these");
   auto value = detail::release_all(*s, y);
   return Vjp(std::move(value), std::move(s), std::move(y), std::move(lifted));
 }
@@ -367,7 +381,8 @@ template <class F, class X, class D>
   detail::Session s(detail::tape_of(tree, direction));
   const auto lifted = detail::lift(s, tree);
   const auto y = f(lifted);
-  static_assert(Tree<decltype(y)>, "jvp: the function must return a Var, a model, or tuples, vectors, ... of these");
+  static_assert(Tree<decltype(y)>,
+                "jvp: the function must return a Var, a model, or tuples, vectors, ... of these");
   auto tangent = y;
   s.push(
       [&](detail::Push& push) {
@@ -393,7 +408,8 @@ template <class F, class X, class D>
             },
             y);
       });
-  return ValueAndTangent<std::remove_cvref_t<decltype(y)>>{detail::release_all(s, y), std::move(tangent)};
+  return ValueAndTangent<std::remove_cvref_t<decltype(y)>>{detail::release_all(s, y),
+                                                           std::move(tangent)};
 }
 
 // [y..., x...]: all partial derivatives of an array with respect to an array, one reading per element of y.
@@ -474,7 +490,8 @@ class Tape {
     return read(y, ones<T>(y.shape()), detail::Session::Record::always);
   }
   // The tangent of y, given those of some leaves (others are zero).
-  [[nodiscard]] Var<T> pushforward(const std::vector<std::pair<Var<T>, Var<T>>>& tangents, const Var<T>& y) {
+  [[nodiscard]] Var<T> pushforward(const std::vector<std::pair<Var<T>, Var<T>>>& tangents,
+                                   const Var<T>& y) {
     check(y);
     Var<T> out;
     session_.push(
@@ -482,8 +499,8 @@ class Tape {
           for (const auto& [leaf, t] : tangents) {
             check(leaf);
             if (!(leaf.shape() == t.shape())) {
-              fail("pushforward", "the leaf has shape " + to_string(leaf.shape()) + ", its tangent " +
-                                      to_string(t.shape()));
+              fail("pushforward", "the leaf has shape " + to_string(leaf.shape()) +
+                                      ", its tangent " + to_string(t.shape()));
             }
             push.set(*leaf.handle().node(), t);
           }
@@ -499,7 +516,9 @@ class Tape {
  private:
   void check(const Var<T>& y) const {
     if (y.handle().tape() != &session_.core()) {
-      fail("tape", "this Var was not recorded on this tape: none of what it was computed from is a leaf of it");
+      fail("tape",
+           "this Var was not recorded on this tape: none of what it was computed from is a leaf of "
+           "it");
     }
   }
   Cotangents<T> read(const Var<T>& y, const Var<T>& seed, detail::Session::Record record) {

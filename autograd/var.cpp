@@ -5,8 +5,8 @@ namespace {
 template <class T>
 detail::Ref copy_in(const char* op, const Shape& shape, std::span<const T> values) {
   if (static_cast<Size>(values.size()) != shape.size()) {
-    fail(op, std::to_string(values.size()) + " values for the shape " + to_string(shape) + ", which has " +
-                 std::to_string(shape.size()) + " elements");
+    fail(op, std::to_string(values.size()) + " values for the shape " + to_string(shape) +
+                 ", which has " + std::to_string(shape.size()) + " elements");
   }
   detail::Ref b = detail::new_block<T>(shape);
   std::copy(values.begin(), values.end(), b->data<T>());
@@ -44,7 +44,8 @@ Indices Indices::operator[](Size i) const {
   }
   Shape row = whole;
   row.erase(0);
-  return Indices(detail::new_contiguous_view(block_.get(), (i < 0 ? i + whole[0] : i) * row.size(), row));
+  return Indices(
+      detail::new_contiguous_view(block_.get(), (i < 0 ? i + whole[0] : i) * row.size(), row));
 }
 Indices Indices::reshaped(const Shape& to) const {
   if (to.size() != size()) {

@@ -129,8 +129,8 @@ class Var {
   Var() = default;
   // A scalar (no axes).
   template <class U>
-    requires std::is_arithmetic_v<U>
-  Var(U x) : handle_(detail::scalar_block(static_cast<double>(x), detail::dtype_of<T>)) {}
+  requires std::is_arithmetic_v<U> Var(U x)
+      : handle_(detail::scalar_block(static_cast<double>(x), detail::dtype_of<T>)) {}
   // A constant with the values of an xtensor expression.
   template <detail::Foreign E>
   Var(const E& expression)
@@ -183,9 +183,8 @@ class Indices {
       : Indices(Shape{static_cast<Size>(values.size())}, values) {}
   template <detail::Foreign E>
   Indices(const E& expression)
-      : block_(
-            detail::ForeignArray<std::remove_cvref_t<E>>::template block<std::int64_t>(expression)) {
-  }
+      : block_(detail::ForeignArray<std::remove_cvref_t<E>>::template block<std::int64_t>(
+            expression)) {}
   explicit Indices(detail::Ref block) : block_(std::move(block)) {}
 
   [[nodiscard]] Shape shape() const { return block_->shape(); }

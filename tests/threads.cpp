@@ -68,7 +68,8 @@ TEST_CASE("gradients from tapes on several threads, added in order, have the bit
   }
 }
 
-TEST_CASE("threads may share parameters, copy them and drop each other's results while others compute") {
+TEST_CASE(
+    "threads may share parameters, copy them and drop each other's results while others compute") {
   Net net = make_net();
   const double before = flat(net)[0];
   for (int round = 0; round < 5; ++round) {
@@ -82,7 +83,8 @@ TEST_CASE("threads may share parameters, copy them and drop each other's results
     }
     for (std::thread& t : threads) t.join();
     // The blocks of `gradients` belong to threads that have ended; they are dropped here, and the sum is made here.
-    net = tree_map([](const auto& p, const auto& g) { return p - 0.1 * g; }, net, sum_in_order(gradients));
+    net = tree_map([](const auto& p, const auto& g) { return p - 0.1 * g; }, net,
+                   sum_in_order(gradients));
   }
   CHECK(flat(net)[0] != before);
   CHECK(std::isfinite(flat(net)[0]));

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "unroll/autograd/kernels.hpp"
-#include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/kernels/packed_gemm.hpp"
+#include "unroll/autograd/lane.hpp"
 
 namespace unroll::detail {
 namespace {
@@ -105,8 +105,8 @@ void dots(Size k, const T* x, const T* w, Size w_row, T* c, bool accumulate) {
   for (; p + width <= k; p += width) {
     const Lane<T> v = Lane<T>::load(x + p);
     for (int r = 0; r < R; ++r) {
-      sum[r] = Lane<T>(
-          xsimd::fma(v.batch(), Lane<T>::load(w + r * w_row + p).batch(), sum[r].batch()));
+      sum[r] =
+          Lane<T>(xsimd::fma(v.batch(), Lane<T>::load(w + r * w_row + p).batch(), sum[r].batch()));
     }
   }
   if (p < k) {
@@ -223,8 +223,8 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
     return;
   }
   const BlasOperand<T> left(a, m, k), right(b, k, n);
-  blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c,
-       c_row, accumulate);
+  blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c, c_row,
+       accumulate);
 }
 
 template <class T>

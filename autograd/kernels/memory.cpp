@@ -47,9 +47,12 @@ void add_strided(T* out, const Strides& out_strides, const Block& g) {
 Ref contiguous(Block* b) {
   if (b->contiguous) return Ref::share(b);
   switch (b->dtype) {
-    case Dtype::f32: return contiguous_copy<float>(b);
-    case Dtype::f64: return contiguous_copy<double>(b);
-    default: return contiguous_copy<std::int64_t>(b);
+    case Dtype::f32:
+      return contiguous_copy<float>(b);
+    case Dtype::f64:
+      return contiguous_copy<double>(b);
+    default:
+      return contiguous_copy<std::int64_t>(b);
   }
 }
 

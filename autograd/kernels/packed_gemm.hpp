@@ -34,8 +34,8 @@ template <class T>
 void transpose_square(const T* in, Size in_row, T* out, Size out_row) {
   constexpr int w = static_cast<int>(Lane<T>::width);
   typedef T Vector __attribute__((vector_size(w * sizeof(T))));
-  const auto interleave = []<int... I>(const Vector& a, const Vector& b, std::integer_sequence<int, I...>,
-                                       auto first) {
+  const auto interleave =
+      []<int... I>(const Vector& a, const Vector& b, std::integer_sequence<int, I...>, auto first) {
     constexpr int start = decltype(first)::value;
     return __builtin_shufflevector(a, b, ((I % 2) * w + start + I / 2)...);
   };
@@ -212,17 +212,25 @@ void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
   for (Size j = 0; j < b.count(); ++j) {
     const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
     switch (b.lanes) {
-      case 8: tiles::row_tile<T, 8, 1>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
-      case 4: tiles::row_tile<T, 4, 2>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
-      case 2: tiles::row_tile<T, 2, 4>(b.k, a, b.panel(j), c + first, columns, accumulate); break;
-      default: tiles::row_tile<T, 1, 8>(b.k, a, b.panel(j), c + first, columns, accumulate);
+      case 8:
+        tiles::row_tile<T, 8, 1>(b.k, a, b.panel(j), c + first, columns, accumulate);
+        break;
+      case 4:
+        tiles::row_tile<T, 4, 2>(b.k, a, b.panel(j), c + first, columns, accumulate);
+        break;
+      case 2:
+        tiles::row_tile<T, 2, 4>(b.k, a, b.panel(j), c + first, columns, accumulate);
+        break;
+      default:
+        tiles::row_tile<T, 1, 8>(b.k, a, b.panel(j), c + first, columns, accumulate);
     }
   }
 }
 // The widest panel that a row of n elements fills.
 template <class T>
 int row_lanes(Size n) {
-  const Size lanes = (n + static_cast<Size>(Lane<T>::width) - 1) / static_cast<Size>(Lane<T>::width);
+  const Size lanes =
+      (n + static_cast<Size>(Lane<T>::width) - 1) / static_cast<Size>(Lane<T>::width);
   return lanes >= 8 ? 8 : lanes >= 4 ? 4 : lanes >= 2 ? 2 : 1;
 }
 

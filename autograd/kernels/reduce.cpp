@@ -121,9 +121,12 @@ Ref reduce_axes(const Block& x, unsigned axes, KeepDims keep) {
 template <class T>
 Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep) {
   switch (kind) {
-    case Reduction::max: return reduce_axes<T, Max<T>>(x, axes, keep);
-    case Reduction::min: return reduce_axes<T, Min<T>>(x, axes, keep);
-    default: return reduce_axes<T, Add<T>>(x, axes, keep);
+    case Reduction::max:
+      return reduce_axes<T, Max<T>>(x, axes, keep);
+    case Reduction::min:
+      return reduce_axes<T, Min<T>>(x, axes, keep);
+    default:
+      return reduce_axes<T, Add<T>>(x, axes, keep);
   }
 }
 

@@ -131,13 +131,17 @@ struct Relu {
 struct LeakyRelu {
   static constexpr auto name = "leaky_relu";
   static auto f(const auto& x, const auto& slope) { return where(x > 0, x, slope * x); }
-  static auto d(wrt<0>, const auto&, const auto& x, const auto& slope) { return where(x > 0, 1, slope); }
+  static auto d(wrt<0>, const auto&, const auto& x, const auto& slope) {
+    return where(x > 0, 1, slope);
+  }
   static auto d(wrt<1>, const auto&, const auto& x, const auto&) { return where(x > 0, 0, x); }
 };
 // x where x > 0, alpha * (exp(x) - 1) elsewhere (Clevert et al., 2015).
 struct Elu {
   static constexpr auto name = "elu";
-  static auto f(const auto& x, const auto& alpha) { return where(x > 0, x, alpha * expm1(minimum(x, 0))); }
+  static auto f(const auto& x, const auto& alpha) {
+    return where(x > 0, x, alpha * expm1(minimum(x, 0)));
+  }
   static auto d(wrt<0>, const auto&, const auto& x, const auto& alpha) {
     return where(x > 0, 1, alpha * exp(minimum(x, 0)));
   }
@@ -188,8 +192,12 @@ struct Where {
   static constexpr auto name = "where";
   static auto f(const auto& c, const auto& a, const auto& b) { return where(c, a, b); }
   static auto d(wrt<0>, const auto&, const auto&, const auto&, const auto&) { return unit<0>; }
-  static auto d(wrt<1>, const auto&, const auto& c, const auto&, const auto&) { return where(c, 1, 0); }
-  static auto d(wrt<2>, const auto&, const auto& c, const auto&, const auto&) { return where(c, 0, 1); }
+  static auto d(wrt<1>, const auto&, const auto& c, const auto&, const auto&) {
+    return where(c, 1, 0);
+  }
+  static auto d(wrt<2>, const auto&, const auto& c, const auto&, const auto&) {
+    return where(c, 0, 1);
+  }
 };
 
 // ---- comparisons: 1 where true, 0 where not; not differentiable --------------------------------------------------------
@@ -245,94 +253,74 @@ auto gelu(const Operand auto& x) { return call<Gelu>(x); }
 auto softplus(const Operand auto& x) { return call<Softplus>(x); }
 
 template <class A, class B>
-  requires Operands<A, B>
-auto operator+(const A& a, const B& b) {
-  return call<Add>(a, b);
-}
+requires Operands<A, B>
+auto operator+(const A& a, const B& b) { return call<Add>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto operator-(const A& a, const B& b) {
-  return call<Sub>(a, b);
-}
+requires Operands<A, B>
+auto operator-(const A& a, const B& b) { return call<Sub>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto operator*(const A& a, const B& b) {
-  return call<Mul>(a, b);
-}
+requires Operands<A, B>
+auto operator*(const A& a, const B& b) { return call<Mul>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto operator/(const A& a, const B& b) {
-  return call<Div>(a, b);
-}
+requires Operands<A, B>
+auto operator/(const A& a, const B& b) { return call<Div>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto pow(const A& a, const B& b) {
-  return call<Pow>(a, b);
-}
+requires Operands<A, B>
+auto pow(const A& a, const B& b) { return call<Pow>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto minimum(const A& a, const B& b) {
-  return call<Minimum>(a, b);
-}
+requires Operands<A, B>
+auto minimum(const A& a, const B& b) { return call<Minimum>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
-auto maximum(const A& a, const B& b) {
-  return call<Maximum>(a, b);
-}
+requires Operands<A, B>
+auto maximum(const A& a, const B& b) { return call<Maximum>(a, b); }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator<(const A& a, const B& b) {
   return detail::compare<Less>(a, b, [](const auto& x, const auto& y) { return x < y; });
 }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator<=(const A& a, const B& b) {
   return detail::compare<LessEqual>(a, b, [](const auto& x, const auto& y) { return x <= y; });
 }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator>(const A& a, const B& b) {
   return detail::compare<Greater>(a, b, [](const auto& x, const auto& y) { return x > y; });
 }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator>=(const A& a, const B& b) {
   return detail::compare<GreaterEqual>(a, b, [](const auto& x, const auto& y) { return x >= y; });
 }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator==(const A& a, const B& b) {
   return detail::compare<Equal>(a, b, [](const auto& x, const auto& y) { return x == y; });
 }
 template <class A, class B>
-  requires Operands<A, B>
+requires Operands<A, B>
 auto operator!=(const A& a, const B& b) {
   return detail::compare<NotEqual>(a, b, [](const auto& x, const auto& y) { return x != y; });
 }
 
 template <class A, class B>
-  requires Operands<A, B>
-auto leaky_relu(const A& x, const B& slope) {
-  return call<LeakyRelu>(x, slope);
-}
+requires Operands<A, B>
+auto leaky_relu(const A& x, const B& slope) { return call<LeakyRelu>(x, slope); }
 auto leaky_relu(const Operand auto& x) { return leaky_relu(x, 0.01); }
 template <class A, class B>
-  requires Operands<A, B>
-auto elu(const A& x, const B& alpha) {
-  return call<Elu>(x, alpha);
-}
+requires Operands<A, B>
+auto elu(const A& x, const B& alpha) { return call<Elu>(x, alpha); }
 auto elu(const Operand auto& x) { return elu(x, 1); }
 
 // x limited to [low, high].
 template <class A, class B, class C>
-  requires Operands<A, B, C>
-auto clamp(const A& x, const B& low, const C& high) {
-  return minimum(maximum(x, low), high);
-}
+requires Operands<A, B, C>
+auto clamp(const A& x, const B& low, const C& high) { return minimum(maximum(x, low), high); }
 
 template <class C, class A, class B>
-  requires(is_dual<C> || is_var<C> || is_dual<A> || is_var<A> || is_dual<B> || is_var<B>)
-auto where(const C& c, const A& a, const B& b) {
+requires(is_dual<C> || is_var<C> || is_dual<A> || is_var<A> || is_dual<B> ||
+         is_var<B>) auto where(const C& c, const A& a, const B& b) {
   if constexpr (is_dual<C> || is_dual<A> || is_dual<B>) {
     return detail::where_dual(c, a, b);
   } else {

@@ -73,7 +73,8 @@ template <Real T>
 [[nodiscard]] Var<T> prod(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // log Σ exp x, without overflow; -inf when all elements are -inf.
 template <Real T>
-[[nodiscard]] Var<T> logsumexp(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
+[[nodiscard]] Var<T> logsumexp(const Var<T>& x, const Axes& axes = {},
+                               KeepDims keep = KeepDims::no);
 // Σ (x - mean)² / (n - ddof)
 template <Real T>
 [[nodiscard]] Var<T> var(const Var<T>& x, const Axes& axes = {}, Size ddof = 0,
@@ -170,7 +171,8 @@ Size split_width(const Var<T>& x, Size count, Size axis);
 template <Real T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis);
 template <Real T>
-[[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes, Size axis);
+[[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes,
+                                        Size axis);
 // N equal parts as an array: auto [i, f, g, o] = split<4>(z, -1);
 template <std::size_t N, Real T>
 [[nodiscard]] std::array<Var<T>, N> split(const Var<T>& x, Size axis) {

@@ -42,7 +42,8 @@ struct MatMul {
     if (y->rank == 2) sizes[rank++] = n;
     Ref out(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, rank));
     if (y->rank == 2 && y->contiguous) {
-      detail::gemm_by_matrix(m, matrix<T>(x), const_cast<Block&>(*y), false, out->template data<T>(), n);
+      detail::gemm_by_matrix(m, matrix<T>(x), const_cast<Block&>(*y), false,
+                             out->template data<T>(), n);
     } else {
       detail::gemm(m, n, k, matrix<T>(x), matrix<T>(y, true), out->template data<T>(), n, false);
     }
@@ -138,16 +139,18 @@ struct LinearWithBias {
     return Linear::compute(x, W, b.handle().block());
   }
   template <class T>
-  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W, const Var<T>&) const {
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W,
+             const Var<T>&) const {
     return Linear{}.adjoint(wrt<0>{}, g, x, W);
   }
   template <class T>
-  detail::RowProduct<T> vjp(wrt<1>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W,
-                            const Var<T>&) const {
+  detail::RowProduct<T> vjp(wrt<1>, const Var<T>& g, const Var<T>&, const Var<T>& x,
+                            const Var<T>& W, const Var<T>&) const {
     return Linear{}.adjoint(wrt<1>{}, g, x, W);
   }
   template <class T>
-  Var<T> vjp(wrt<2>, const Var<T>& g, const Var<T>&, const Var<T>&, const Var<T>&, const Var<T>& b) const {
+  Var<T> vjp(wrt<2>, const Var<T>& g, const Var<T>&, const Var<T>&, const Var<T>&,
+             const Var<T>& b) const {
     return sum_to(g, b.shape());
   }
   template <class T>
@@ -167,12 +170,14 @@ struct BatchedMatMul {
   template <class T>
   Var<T> f(const Var<T>& a, const Var<T>& b) const {
     const Block *x = a.handle().block(), *y = b.handle().block();
-    const Shape left(x->sizes(), x->sizes() + x->rank - 2), right(y->sizes(), y->sizes() + y->rank - 2);
+    const Shape left(x->sizes(), x->sizes() + x->rank - 2),
+        right(y->sizes(), y->sizes() + y->rank - 2);
     const Shape batch = broadcast_shapes("matmul", left, right);
     Strides xs{}, ys{};
     x->get_strides(xs.data());
     y->get_strides(ys.data());
-    const Size m = x->sizes()[x->rank - 2u], k = x->sizes()[x->rank - 1u], n = y->sizes()[y->rank - 1u];
+    const Size m = x->sizes()[x->rank - 2u], k = x->sizes()[x->rank - 1u],
+               n = y->sizes()[y->rank - 1u];
     Shape shape = batch;
     shape.push_back(m);
     shape.push_back(n);
@@ -187,8 +192,8 @@ struct BatchedMatMul {
                for (Size i = 0; i < count; ++i) {
                  detail::gemm(m, n, k,
                               Matrix<T>{p[0] + i * step[0], xs[x->rank - 2u], xs[x->rank - 1u]},
-                              Matrix<T>{p[1] + i * step[1], ys[y->rank - 2u], ys[y->rank - 1u]}, c, n,
-                              false);
+                              Matrix<T>{p[1] + i * step[1], ys[y->rank - 2u], ys[y->rank - 1u]}, c,
+                              n, false);
                  c += m * n;
                }
              });
@@ -210,15 +215,16 @@ template <Real T>
 Var<T> matmul(const Var<T>& a, const Var<T>& b) {
   const Block *x = a.handle().block(), *y = b.handle().block();
   if (x->rank == 0 || y->rank == 0) {
-    fail("matmul", "an operand is a scalar: " + to_string(a.shape()) + " x " + to_string(b.shape()) +
-                       ". Did you mean a * b?");
+    fail("matmul", "an operand is a scalar: " + to_string(a.shape()) + " x " +
+                       to_string(b.shape()) + ". Did you mean a * b?");
   }
   const Size k = x->sizes()[x->rank - 1u];
   const Size rows = y->sizes()[y->rank == 1 ? 0 : y->rank - 2u];
   if (k != rows) {
     const bool hint = y->rank == 2 && y->sizes()[1] == k;
-    fail("matmul", "inner dimensions differ: " + to_string(a.shape()) + " x " + to_string(b.shape()) +
-                       (hint ? ". Did you mean linear(x, W), which multiplies by the transpose?" : ""));
+    fail("matmul",
+         "inner dimensions differ: " + to_string(a.shape()) + " x " + to_string(b.shape()) +
+             (hint ? ". Did you mean linear(x, W), which multiplies by the transpose?" : ""));
   }
   if (x->rank <= 2 && y->rank <= 2) return apply(MatMul{}, a, b);
   if (y->rank <= 2) {  // a stack of rows times one matrix is one product
@@ -263,7 +269,8 @@ Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
 template <Real T>
 Var<T> outer(const Var<T>& a, const Var<T>& b) {
   if (a.rank() != 1 || b.rank() != 1) {
-    fail("outer", "needs two vectors, got " + to_string(a.shape()) + " and " + to_string(b.shape()));
+    fail("outer",
+         "needs two vectors, got " + to_string(a.shape()) + " and " + to_string(b.shape()));
   }
   return matmul(expand(a, 1), expand(b, 0));
 }

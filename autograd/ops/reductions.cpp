@@ -235,7 +235,8 @@ Var<T> prod(const Var<T>& x, const Axes& axes, KeepDims keep) {
 template <Real T>
 Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("logsumexp", x.rank());
-  const Var<T> top = stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
+  const Var<T> top =
+      stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
   const T infinity = std::numeric_limits<T>::infinity();
   const Var<T> shift = where(abs(top) == infinity, 0, top);
   const Var<T> y = log(apply(Sum{mask, KeepDims::yes}, exp(x - shift))) + shift;

@@ -25,7 +25,8 @@ struct Take {
     }
     Ref out = detail::new_block<T>(shape);
     for (Size i = 0; i < rows.size(); ++i) {
-      std::copy_n(b->template data<T>() + rows(i) * width, width, out->template data<T>() + i * width);
+      std::copy_n(b->template data<T>() + rows(i) * width, width,
+                  out->template data<T>() + i * width);
     }
     return Var<T>(Handle(std::move(out)));
   }
@@ -120,7 +121,8 @@ Var<T> Gather::adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
   return apply(Scatter{indices, axis, x.shape()}, g);
 }
 
-void check_range(const char* op, const Indices& indices, Size n, const Shape& array, std::size_t axis) {
+void check_range(const char* op, const Indices& indices, Size n, const Shape& array,
+                 std::size_t axis) {
   for (const std::int64_t i : indices.values()) {
     if (i < 0 || i >= n) {
       fail(op, "index " + std::to_string(i) + " is out of range for axis " + std::to_string(axis) +

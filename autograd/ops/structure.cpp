@@ -55,7 +55,8 @@ struct Permute {
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
     Permute inverse;
-    for (std::size_t i = 0; i < x.rank(); ++i) inverse.order[order[i]] = static_cast<std::uint8_t>(i);
+    for (std::size_t i = 0; i < x.rank(); ++i)
+      inverse.order[order[i]] = static_cast<std::uint8_t>(i);
     return apply(inverse, g);
   }
 };
@@ -141,7 +142,8 @@ struct Concat {
       const Ref b = detail::contiguous(part.handle().block());
       const Size width = inner * (new_axis ? 1 : b->sizes()[axis]);
       for (Size o = 0; o < outer; ++o) {
-        std::copy_n(b->template data<T>() + o * width, width, out->template data<T>() + o * row + at);
+        std::copy_n(b->template data<T>() + o * width, width,
+                    out->template data<T>() + o * row + at);
       }
       at += width;
     }
@@ -194,7 +196,9 @@ struct Length {
 // Python's rules for start:stop:step on an axis of n elements.
 Length resolve(const Range& r, Size n) {
   if (r.step == 0) fail("slice", "the step is 0");
-  const auto clip = [&](Size i, Size low, Size high) { return std::clamp(i < 0 ? i + n : i, low, high); };
+  const auto clip = [&](Size i, Size low, Size high) {
+    return std::clamp(i < 0 ? i + n : i, low, high);
+  };
   const Size low = r.step > 0 ? 0 : -1, high = r.step > 0 ? n : n - 1;
   const Size start = r.start ? clip(*r.start, low, high) : (r.step > 0 ? 0 : n - 1);
   const Size stop = r.stop ? clip(*r.stop, low, high) : (r.step > 0 ? n : -1);
@@ -211,7 +215,8 @@ Var<T> reshape(const Var<T>& x, const Shape& shape) {
   if (old == shape) return x;
   if (old.size() != shape.size()) {
     fail("reshape", "cannot make " + to_string(shape) + " (" + std::to_string(shape.size()) +
-                        " elements) from " + to_string(old) + " (" + std::to_string(old.size()) + ")");
+                        " elements) from " + to_string(old) + " (" + std::to_string(old.size()) +
+                        ")");
   }
   return apply(Reshape{shape}, x);
 }
@@ -269,8 +274,9 @@ template <Real T>
 Var<T> transpose(const Var<T>& x) {
   const std::size_t rank = x.rank();
   if (rank < 2) {
-    fail("transpose", "needs at least two axes, got " + to_string(x.shape()) +
-                          ". A vector is its own transpose; expand(x, 0) or expand(x, 1) makes a matrix");
+    fail("transpose",
+         "needs at least two axes, got " + to_string(x.shape()) +
+             ". A vector is its own transpose; expand(x, 0) or expand(x, 1) makes a matrix");
   }
   Permute op;
   for (std::size_t i = 0; i < rank; ++i) op.order[i] = static_cast<std::uint8_t>(i);
@@ -288,7 +294,8 @@ Var<T> squeeze(const Var<T>& x, const Axes& axes) {
     if (!(mask >> i & 1) || (all && old[i] != 1)) {
       shape.push_back(old[i]);
     } else if (old[i] != 1) {
-      fail("squeeze", "axis " + std::to_string(i) + " of " + to_string(old) + " does not have size 1");
+      fail("squeeze",
+           "axis " + std::to_string(i) + " of " + to_string(old) + " does not have size 1");
     }
   }
   return reshape(x, shape);
@@ -333,8 +340,8 @@ Var<T> slice(const Var<T>& x, Size axis, const Range& range) {
 template <Real T>
 Var<T> slice(const Var<T>& x, std::initializer_list<Range> ranges) {
   if (ranges.size() > x.rank()) {
-    fail("slice", std::to_string(ranges.size()) + " ranges for an array of shape " +
-                      to_string(x.shape()));
+    fail("slice",
+         std::to_string(ranges.size()) + " ranges for an array of shape " + to_string(x.shape()));
   }
   Var<T> y = x;
   Size axis = 0;
@@ -378,7 +385,8 @@ Var<T> join_parts(const char* name, std::span<const Var<T>> parts, Size axis, bo
     if (!fits) {
       fail(name, "part " + std::to_string(k) + " has shape " + to_string(parts[k].shape()) +
                      ", part 0 has " + to_string(parts[0].shape()) +
-                     (new_axis ? "; they must be equal" : "; they may differ along the joined axis only"));
+                     (new_axis ? "; they must be equal"
+                               : "; they may differ along the joined axis only"));
     }
     total += new_axis ? 1 : b->sizes()[a];
   }
@@ -426,8 +434,9 @@ std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes, Si
   Size total = 0;
   for (Size s : sizes) total += s < 0 ? n + 1 : s;
   if (total != n) {
-    fail("split", "the sizes " + shape_string({sizes.begin(), sizes.size()}) + " do not add up to axis " +
-                      std::to_string(a) + " of " + to_string(x.shape()));
+    fail("split", "the sizes " + shape_string({sizes.begin(), sizes.size()}) +
+                      " do not add up to axis " + std::to_string(a) + " of " +
+                      to_string(x.shape()));
   }
   std::vector<Var<T>> parts;
   Size at = 0;
