@@ -1,4 +1,5 @@
-// A tape: operations append to it, and it is read both ways. Right to left it gives gradients, left to right tangents.
+// A tape: operations append to it, and it is read both ways. Right to left it gives gradients, left
+// to right tangents.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/transforms.hpp>
 #include <unroll/examples/check.hpp>

@@ -1,20 +1,21 @@
-// Operations of one's own, each declared once. From the rule the library makes gradients, tangents and every higher order.
+// Operations of one's own, each declared once. From the rule the library makes gradients, tangents
+// and every higher order.
 #include <unroll/autograd/autograd.hpp>
 #include <unroll/autograd/check.hpp>
 #include <unroll/examples/check.hpp>
 
 using namespace unroll;
 
-// Elementwise: the function, and its derivative in terms of the result y and the argument x. One source for SIMD lanes and
-// for recording.
+// Elementwise: the function, and its derivative in terms of the result y and the argument x. One
+// source for SIMD lanes and for recording.
 struct Gaussian {
   static constexpr auto name = "gaussian";
   static auto f(const auto& x) { return exp(-0.5 * x * x); }
   static auto d(wrt<0>, const auto& y, const auto& x) { return -x * y; }
 };
 
-// Linear in its argument: the function and its adjoint. Here x_t + decay x_{t-1} + decay² x_{t-2} + ... along the first axis,
-// whose adjoint is the same sum from the other end.
+// Linear in its argument: the function and its adjoint. Here x_t + decay x_{t-1} + decay² x_{t-2} +
+// ... along the first axis, whose adjoint is the same sum from the other end.
 struct DecayingSum {
   static constexpr auto name = "decaying_sum";
   double decay;

@@ -1,7 +1,9 @@
-// A recurrent cell of one's own: a struct with fields() and a call operator. Its elementwise part is one fused node, its
-// gradient a struct of the same type; `unroll` and Adam take it as they take the library's cells.
+// A recurrent cell of one's own: a struct with fields() and a call operator. Its elementwise part
+// is one fused node, its gradient a struct of the same type; `unroll` and Adam take it as they take
+// the library's cells.
 //
-// The task: the running average of what has come in so far, with a rate that the network has to find out by itself.
+// The task: the running average of what has come in so far, with a rate that the network has to
+// find out by itself.
 #include <unroll/autograd/elementwise.hpp>
 #include <unroll/examples/check.hpp>
 #include <unroll/nn/nn.hpp>

@@ -1,6 +1,6 @@
-// The gradient from the tape against the one derived by hand (docs/bptt.md), for the notes' network, the LSTM and the GRU.
-// Beside it, in a random direction v: the tangent dL(v), and central differences, against ∇L·v. All differences are
-// relative. Exit code 1 when one of them is off.
+// The gradient from the tape against the one derived by hand (docs/bptt.md), for the notes'
+// network, the LSTM and the GRU. Beside it, in a random direction v: the tangent dL(v), and central
+// differences, against ∇L·v. All differences are relative. Exit code 1 when one of them is off.
 #include <unroll/examples/options.hpp>
 #include <unroll/models/hand_and_tape.hpp>
 

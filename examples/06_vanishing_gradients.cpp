@@ -1,5 +1,5 @@
-// Where gradients vanish and explode: the notes' sum over paths, term by term. The loss of step t reaches the use of U at
-// an earlier step k through t - k multiplications by W; so the spectral radius of W decides what is left.
+// Where gradients vanish and explode: the notes' sum over paths, term by term. From the loss of step
+// t to an earlier step k lie t - k products with W: its spectral radius decides what is left.
 #include <unroll/examples/check.hpp>
 #include <unroll/examples/options.hpp>
 #include <unroll/models/hand_and_tape.hpp>
@@ -16,7 +16,8 @@ struct Options {
   std::string folder;
 };
 
-// The norms of all terms for W = radius · (an orthogonal matrix); small inputs keep tanh near its straight part.
+// The norms of all terms for W = radius · (an orthogonal matrix); small inputs keep tanh near its
+// straight part.
 void show(double radius, const std::string& name, const Options& o, examples::Checks& checks) {
   const auto k = split<5>(Key(6));
   const Size inputs = 4, classes = 3, batch = 8;
@@ -37,10 +38,9 @@ void show(double radius, const std::string& name, const Options& o, examples::Ch
 
   // All terms together are the gradient, which the tape finds without telling them apart.
   const auto whole = grad([&](const auto& n) { return n.loss(xs, ys, a0); })(net).U;
-  const Var<double> total(paths.total);
-  checks.at_most("sum of all terms against the tape",
-                 (max(abs(total - whole)) / max(abs(whole))).item(), 1e-12);
-  // From one step to the one before, the term changes by the radius: read along the last row.
+  const auto error = max(abs(Var<double>(paths.total) - whole)) / max(abs(whole));
+  checks.at_most("sum of all terms against the tape", error.item(), 1e-12);
+  // From one step to the one before, the term changes by the radius.
   const auto last = static_cast<std::size_t>(o.steps) - 1, middle = last / 2;
   const double growth = std::pow(paths.norms(last, middle) / paths.norms(last, last),
                                  1.0 / static_cast<double>(last - middle));

@@ -1,5 +1,6 @@
-// Curvature without a Hessian: ∇²L·v through a 30-step LSTM costs a few gradients, whichever way the two derivatives are
-// stacked. Power iteration with it finds the sharpest direction of the loss.
+// Curvature without a Hessian: ∇²L·v through a 30-step LSTM costs a few gradients, whichever way
+// the two derivatives are stacked. Power iteration with it finds the sharpest direction of the
+// loss.
 #include <unroll/autograd/random.hpp>
 #include <unroll/examples/check.hpp>
 #include <unroll/models/rnn.hpp>

@@ -1,5 +1,5 @@
-// A task that needs memory: at the end, name the symbol that came first. A recurrent network learns it. A feed-forward
-// network that does not see the first step can only guess; one that sees all steps learns it too, for this length only.
+// A task that needs memory: at the end, name the symbol that came first. A recurrent network learns
+// it. A feed-forward one can only guess unless it sees all steps, and then for this length only.
 #include <unroll/autograd/transforms.hpp>
 #include <unroll/examples/check.hpp>
 #include <unroll/examples/options.hpp>

@@ -1,5 +1,6 @@
-// A network whose shape is the data: logical formulas as binary trees, each computed, and differentiated, along its own
-// structure. Only the truth of the whole formula is told; what "and", "or" and "xor" do is learned.
+// A network whose shape is the data: logical formulas as binary trees, each computed, and
+// differentiated, along its own structure. Only the truth of the whole formula is told; what "and",
+// "or" and "xor" do is learned.
 #include <unroll/autograd/transforms.hpp>
 #include <unroll/examples/check.hpp>
 #include <unroll/models/tree_network.hpp>

@@ -1,16 +1,18 @@
-// Where do two gradients part? The one derived by hand against the one from the tape, or any other two.
+// Where do two gradients part? The one derived by hand against the one from the tape, or any other
+// two.
 //
 //   auto manual = gradient_set(manual::lstm_backward(p, xs, ys, h0, c0));
-//   auto automatic = gradient_set(gradient);                            // a model from value_and_grad
-//   automatic.steps = {{"z", double_array(d_z), {"i", "f", "g", "o"}}};   // of pre-activations, if at hand
+//   auto automatic = gradient_set(gradient);                   // a model from value_and_grad
+//   automatic.steps = {{"z", double_array(d_z), {"i", "f", "g", "o"}}};   // if at hand
 //   GradientComparison r = compare_gradients(manual, automatic);
-//   std::cout << r;                                                     // a table
-//   return r.exit_code();                                               // 0 within the tolerance, else 1
+//   std::cout << r;                                            // a table
+//   return r.exit_code();                                      // 0 within the tolerance, else 1
 //
-// Parameters are compared normwise, |a-b|∞ / |b|∞ with b the first set. Where both sides supply pre-activation gradients
-// [T, B, G·H] of the same name, each time step and gate is compared too, relative to the largest element of its step.
-// A wrong derivative spoils its own step and all earlier ones, because the gradient flows backwards: the step to look at
-// is the latest one that differs, and the gate is the one that differs most there. `culprit` is that.
+// Parameters are compared normwise, |a-b|∞ / |b|∞ with b the first set. Where both sides supply
+// pre-activation gradients [T, B, G·H] of the same name, each time step and gate is compared too,
+// relative to the largest element of its step. A wrong derivative spoils its own step and all
+// earlier ones, because the gradient flows backwards: the step to look at is the latest one that
+// differs, and the gate is the one that differs most there. `culprit` is that.
 #pragma once
 
 #include <iosfwd>
@@ -30,13 +32,15 @@ struct NamedArray {
   std::string name;
   Dense<double> values;
 };
-/// Gradients with respect to pre-activations: [T, B, G·H], in G blocks of one size, one for each gate.
+/// Gradients with respect to pre-activations: [T, B, G·H], in G blocks of one size, one for each
+/// gate.
 struct StepGradients {
   std::string name;  // of the pre-activation: a GRU has two
   Dense<double> values;
   std::vector<std::string> gates;
 };
-/// What is compared; both sides convert into it. `parameters` may hold any arrays: initial states, inputs.
+/// What is compared; both sides convert into it. `parameters` may hold any arrays: initial states,
+/// inputs.
 struct GradientSet {
   std::vector<NamedArray> parameters;
   std::vector<StepGradients> steps;
@@ -77,12 +81,14 @@ struct GradientComparison {
                                                    const GradientSet& automatic,
                                                    double tolerance = 1e-12);
 
-/// The table: a row for each parameter, one for each step (the worst `most` of them), and a verdict.
+/// The table: a row for each parameter, one for each step (the worst `most` of them), and a
+/// verdict.
 void print(std::ostream& out, const GradientComparison& comparison, std::size_t most = 12);
 std::ostream& operator<<(std::ostream& out, const GradientComparison& comparison);
 
-/// From the hand-derived references: parameters under the names of their structs ("U", "weight_ih", ...), the initial
-/// state ("a0", "h0", "c0") and the input ("xs"), pre-activations "z" (and "z_hidden" for the GRU).
+/// From the hand-derived references: parameters under the names of their structs ("U", "weight_ih",
+/// ...), the initial state ("a0", "h0", "c0") and the input ("xs"), pre-activations "z" (and
+/// "z_hidden" for the GRU).
 template <class T>
 [[nodiscard]] GradientSet gradient_set(const manual::RnnGradients<T>& gradients);
 template <class T>
@@ -95,7 +101,8 @@ template <Real T>
 [[nodiscard]] Dense<double> double_array(const Var<T>& x) {
   return xt::cast<double>(x.value());
 }
-/// From a gradient that has the type of the model: its parameters under the last part of their dotted names.
+/// From a gradient that has the type of the model: its parameters under the last part of their
+/// dotted names.
 template <Model X>
 [[nodiscard]] GradientSet gradient_set(const X& gradient) {
   GradientSet set;

@@ -1,7 +1,7 @@
 // The baseline without memory: layers one after the other, tanh between them.
 //
 //   auto net = FeedForward<float>::make(Key(1), {window * symbols, 64, symbols});
-//   Var<float> logits = net(last_steps(xs, window));        // [T, B, I] -> [B, window I] -> [B, symbols]
+//   Var<float> logits = net(last_steps(xs, window));  // [T, B, I] -> [B, window I] -> [B, symbols]
 //
 // It sees the steps that stand in its window and nothing of those before.
 #pragma once

@@ -1,10 +1,13 @@
-// One network, one batch, two gradients: the one derived by hand and the one from the tape, ready to be compared.
+// One network, one batch, two gradients: the one derived by hand and the one from the tape, ready
+// to be compared.
 //
 //   CellNetwork<double, Lstm<double>> net{cell, V, c};
-//   auto r = compare_gradients(gradients_by_hand(net, xs, ys, state), gradients_by_tape(net, xs, ys, state));
+//   auto r = compare_gradients(gradients_by_hand(net, xs, ys, state),
+//                              gradients_by_tape(net, xs, ys, state));
 //
-// The networks are NotesRnn, and CellNetwork with Elman, Lstm or Gru. Both sides give the parameters, the initial state
-// ("a0", "h0", "c0"), the inputs ("xs") and the pre-activations of each step.
+// The networks are NotesRnn, and CellNetwork with Elman, Lstm or Gru. Both sides give the
+// parameters, the initial state ("a0", "h0", "c0"), the inputs ("xs") and the pre-activations of
+// each step.
 #pragma once
 
 #include "unroll/models/compare_gradients.hpp"

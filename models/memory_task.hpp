@@ -1,6 +1,6 @@
 // A task that needs memory: say at the end which symbol came first.
 //
-//   RecallBatch<float> batch = recall_task<float>(Key(1), {.steps = 12, .batch = 64, .symbols = 4});
+//   auto batch = recall_task<float>(Key(1), {.steps = 12, .batch = 64, .symbols = 4});
 //   batch.xs;                                            // [T, B, symbols], one-hot and random
 //   batch.labels;                                        // [B]: the symbols of step 1
 //   accuracy(logits, batch.labels);                      // 1/symbols is guessing

@@ -1,16 +1,17 @@
-// The recurrent network of the notes over the tape: written step by step as they write it, and with any other cell in
-// its place.
+// The recurrent network of the notes over the tape: written step by step as they write it, and with
+// any other cell in its place.
 //
-//   a_t = tanh(U x_t + W a_{t-1} + b),   ŷ_t = softmax(V a_t + c),   L = 1/(T B) Σ_t Σ_b Σ_k (ŷ - y)²
+//   a_t = tanh(U x_t + W a_{t-1} + b),   ŷ_t = softmax(V a_t + c),   L = Σ (ŷ - y)² / (T B)
 //
 //   NotesRnn<double> net{U, W, b, V, c};                      // [H, I], [H, H], [H], [K, H], [K]
 //   auto [loss, gradient] = value_and_grad([&](const auto& n) { return n.loss(xs, ys, a0); }, net);
 //   gradient.W;                                               // BPTT, and nobody derived it
 //
-//   CellNetwork<double, Lstm<double>> lstm{cell, V, c};       // the same read-out and loss on a cell of nn
+//   CellNetwork<double, Lstm<double>> lstm{cell, V, c};       // another cell, the same loss
 //
-// xs is [T, B, I], ys [T, B, K], the first state [B, H]. models/*_manual.hpp derive the same gradients by hand. `probe`
-// holds zeros to add to the pre-activations (nn/probe.hpp): the gradient by it is that of each step alone.
+// xs is [T, B, I], ys [T, B, K], the first state [B, H]. models/*_manual.hpp derive the same
+// gradients by hand. `probe` holds zeros to add to the pre-activations (nn/probe.hpp): the gradient
+// by it is that of each step alone.
 #pragma once
 
 #include <vector>

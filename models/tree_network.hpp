@@ -5,9 +5,10 @@
 //   auto net = TreeNetwork<float>::make(Key(1), 16);
 //   net.logit(f);                                       // > 0: the network holds it for true
 //
-// A leaf is a row of a table, h = tanh(W_op [h_left; h_right] + b_op) an inner node, and the root is read out. Nothing is
-// told to the tape about trees: it records what is computed. Invariant: nodes stand in the order in which they are
-// computed, children first, so that trees of any depth are walked by a loop.
+// A leaf is a row of a table, h = tanh(W_op [h_left; h_right] + b_op) an inner node, and the root
+// is read out. Nothing is told to the tape about trees: it records what is computed. Invariant:
+// nodes stand in the order in which they are computed, children first, so that trees of any depth
+// are walked by a loop.
 #pragma once
 
 #include <random>
@@ -34,7 +35,8 @@ struct Formula {
   [[nodiscard]] bool value() const { return nodes.back().value; }
 };
 
-// Constants joined at random; all shapes of binary trees with this many leaves occur. Throws when there are none.
+// Constants joined at random; all shapes of binary trees with this many leaves occur. Throws when
+// there are none.
 [[nodiscard]] inline Formula random_formula(std::mt19937_64& random, std::size_t leaves) {
   if (leaves == 0) fail("random_formula", "a formula has at least one leaf");
   static constexpr std::array names{"and", "or", "xor"};

@@ -23,8 +23,8 @@ struct Lstm {
 
   GradientSet by_hand() const { return gradient_set(manual::lstm_backward(p, xs, ys, h0, c0)); }
 
-  // An LSTM on the tape, in which the derivative of one gate at one step can be made wrong: the value passes unchanged,
-  // but a part of the cotangent does not.
+  // An LSTM on the tape, in which the derivative of one gate at one step can be made wrong: the
+  // value passes unchanged, but a part of the cotangent does not.
   GradientSet by_tape(int wrong_gate = -1, Size wrong_step = -1) const {
     using V = Var<double>;
     const auto loss = [&](const V& w_ih, const V& w_hh, const V& b_ih, const V& b_hh, const V& V_,

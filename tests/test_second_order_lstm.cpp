@@ -29,7 +29,8 @@ double difference(const Tree& a, const Tree& b) {
   return largest(tree_add(a, tree_scale(b, -1))) / largest(b);
 }
 
-// The LSTM as a user would write it from plain operations, with the parameters of the library's own.
+// The LSTM as a user would write it from plain operations, with the parameters of the library's
+// own.
 struct PlainLstm : Lstm<double> {
   static constexpr auto fields() { return Lstm<double>::fields(); }
   LstmState<double> operator()(const Var<double>& x, const LstmState<double>& s) const {

@@ -1,6 +1,7 @@
 // Draws the figures of the pages from the project's own tape: draw_figures docs/figures
 //
-// unrolled_rnn.svg is the notes' network over three steps as the tape recorded it, one box for each step.
+// unrolled_rnn.svg is the notes' network over three steps as the tape recorded it, one box for each
+// step.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/random.hpp>
 #include <unroll/models/rnn.hpp>
