@@ -157,6 +157,12 @@ inline constexpr unsigned mask_of = 0;
 template <class L, unsigned Mask>
 inline constexpr unsigned mask_of<Dual<L, Mask>> = Mask;
 
+// Does a value carry a derivative with respect to this input?
+template <class X>
+constexpr bool depends_on(std::size_t bit) {
+  return ((mask_of<X>) >> bit & 1) != 0;
+}
+
 // Where the derivative for input `bit` stands among those of Mask.
 template <unsigned Mask>
 constexpr std::size_t slot_of(unsigned bit) {
@@ -181,7 +187,7 @@ L times(const D& d, const L& x) {
 // sum += derivative * x.d[bit], where `started` says whether there is a sum yet.
 template <unsigned Bit, class L, class D, class X>
 void add_partial(L& sum, bool& started, const D& derivative, const X& x) {
-  if constexpr ((mask_of < X >>> Bit & 1) != 0 && !std::is_same_v<D, Unit<0>>) {
+  if constexpr (depends_on<X>(Bit) && !std::is_same_v<D, Unit<0>>) {
     const L term = times<L>(derivative, x.d[slot_of<mask_of<X>>(Bit)]);
     sum = started ? sum + term : term;
     started = true;
@@ -263,7 +269,7 @@ auto where_dual(const C& c, const A& a, const B& b) {
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         const auto part = [](const auto& x, auto bit) -> L {
           using X = std::remove_cvref_t<decltype(x)>;
-          if constexpr ((mask_of < X >>> decltype(bit)::value & 1) != 0) {
+          if constexpr (depends_on<X>(decltype(bit)::value)) {
             return x.d[slot_of<mask_of<X>>(decltype(bit)::value)];
           } else {
             return L(0);

@@ -254,7 +254,7 @@ struct Fused {
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         (
             [&] {
-              if constexpr ((mask_of < R >>> I & 1) != 0) {
+              if constexpr (depends_on<R>(I)) {
                 sum(k, std::integral_constant<std::size_t, I>{}, result.d[slot_of<mask_of<R>>(I)]);
               }
             }(),
