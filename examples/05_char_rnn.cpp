@@ -32,7 +32,7 @@ namespace {
 constexpr double default_seconds = 120;
 
 struct Arguments {
-  std::string text, save, resume, report = "report.html", prompt = "\n";
+  std::string text, save, resume, report = "report.html", prompt = "\n\n";
   double seconds = default_seconds;
   Size steps = 0;  // 0: as many as the time allows
   std::size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 2u);
@@ -87,7 +87,7 @@ Arguments parse(int argc, char** argv) {
   add("--save", a.save, "FILE", "checkpoint to write at the end");
   auto* resume =
       add("--resume", a.resume, "FILE", "go on from a checkpoint, which holds text and options");
-  add("--prompt", a.prompt, "TEXT", "what samples begin with (a new line)");
+  add("--prompt", a.prompt, "TEXT", "what samples begin with (an empty line)");
   add("--sample", a.sample, "N", fmt::format("characters in a sample ({})", a.sample))
       ->check(between(0, 100'000));
   const std::vector<CLI::Option*> kept{

@@ -64,12 +64,11 @@ std::string unrolled_graph(const CharRnn<float>& net, std::span<const std::int64
   if (ids.size() < 4) fail("unrolled_graph", "a text of at least four characters is needed");
   const Indices inputs({3, 1}, ids.subspan(0, 3));
   const Indices targets({3, 1}, ids.subspan(1, 3));
-  return trace_dot(
-      [&](const CharRnn<float>& n) {
-        const auto run = unroll_steps(n.cell, n.embedding(inputs), n.initial_state(1));
-        return std::pair{cross_entropy(n.read_out(stack(run.outputs)), targets), run.outputs};
-      },
-      net);
+  Tape<float> tape;
+  const CharRnn<float> n = lift(tape, net);
+  const auto run = unroll_steps(n.cell, n.embedding(inputs), n.initial_state(1));
+  const Var<float> loss = cross_entropy(n.read_out(stack(run.outputs)), targets);
+  return to_dot(tape, {.steps = run.outputs, .names = names_of<float>(n), .time = TimeAxis::down});
 }
 
 }  // namespace unroll
