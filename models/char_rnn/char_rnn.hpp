@@ -1,6 +1,6 @@
 // A network that predicts the next character of a text: embedding, LSTM, read-out.
 //
-//   x_t = E[character t],   (h_t, c_t) = lstm(x_t, h_{t-1}, c_{t-1}),   p_{t+1} = softmax(V h_t + b)
+//   x_t = E[character t],  (h_t, c_t) = lstm(x_t, h_{t-1}, c_{t-1}),  p_{t+1} = softmax(V h_t + b)
 //
 //   auto net = CharRnn<float>::make(Key(1), {.characters = 98});
 //   auto [loss, state] = net.loss(window.inputs, window.targets, net.initial_state(64));

@@ -1,7 +1,7 @@
 // How far a trained network looks back: the notes' table of path contributions, for its LSTM.
 //
 //   PathNorms paths = path_norms(trainer.model(), ids);       // 42 ids: 40 steps
-//   paths.norms[t * steps + k];                               // |C(t, k)|, Frobenius; NaN for k > t
+//   paths.norms[t * steps + k];                          // |C(t, k)|, Frobenius; NaN for k > t
 //
 // C(t, k) is what the use of W_hh at step k contributes to the gradient of the loss at step t. Here
 // nobody derives it: the network is unrolled with a copy of W_hh for every step, and the tape is

@@ -60,7 +60,7 @@ class CharRnnTrainer {
   [[nodiscard]] std::u32string sample(std::u32string_view prompt, Size count,
                                       std::uint64_t seed = 0, double temperature = 0.7) const;
 
-  /// Everything that goes on: network, moments, states, position, options, text, curves. Atomically.
+  /// All that going on needs: network, moments, states, steps, options, text, curves. Atomically.
   void save(const std::filesystem::path& path) const;
   /// Throws FileError, and FormatError where the file is no such checkpoint.
   [[nodiscard]] static CharRnnTrainer load(const std::filesystem::path& path,

@@ -1,7 +1,7 @@
 // A few threads that stay, for work that is split the same way again and again.
 //
 //   Workers workers(2);
-//   workers.run(shards, [&](std::size_t i) { parts[i] = gradient_of(i); });   // returns when all are done
+//   workers.run(shards, [&](std::size_t i) { parts[i] = gradient(i); });  // until all are done
 //
 // Which thread takes which part is left open, so a part must not depend on it; then the results are
 // the same for every number of threads. The threads live as long as the object, because the pools
