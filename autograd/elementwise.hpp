@@ -166,7 +166,7 @@ struct DeclaredOp {
           [&](auto i) { sums[i] = v[i] + times<Lane<T>>(partial<i>(v[N + 1], x), v[N]); });
     });
   }
-  static void rule(Node& n, Sweep& sweep) {
+  [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
     const Var<T> g = sweep.take<T>(n);
     const Var<T> y = sweep.of_node<T>(n);
     const std::array<Var<T>, N> x = inputs(n, sweep);
@@ -177,7 +177,7 @@ struct DeclaredOp {
       }
     });
   }
-  static void push(Node& n, Push& push) {
+  [[gnu::cold]] static void push(Node& n, Push& push) {
     const Var<T> y = push.values().template of_node<T>(n);
     const std::array<Var<T>, N> x = inputs(n, push.values());
     Var<T> tangent;
@@ -281,7 +281,7 @@ struct Fused {
               [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[N + k] * d; });
     });
   }
-  static void rule(Node& n, Sweep& sweep) {
+  [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
     const F& f = *static_cast<const F*>(elementwise_op(n, results));
     std::array<Var<T>, results> g = take_results(n, sweep);
     std::array<Var<T>, N> x;
@@ -292,7 +292,7 @@ struct Fused {
       sweep.add(*n.inputs()[i].node(), sum_to(g[k] * d, x[i].shape()));
     });
   }
-  static void push(Node& n, Push& push) {
+  [[gnu::cold]] static void push(Node& n, Push& push) {
     const F& f = *static_cast<const F*>(elementwise_op(n, results));
     std::array<Var<T>, N> x;
     for (std::size_t i = 0; i < N; ++i) x[i] = push.values().template input<T>(n, i);

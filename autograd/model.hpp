@@ -94,48 +94,60 @@ concept Tree = detail::tree_type<std::remove_cvref_t<X>>();
 
 namespace detail {
 
-template <bool Named, std::size_t I, class F, class... X>
-void walk_tuple_part(F& f, FieldKind kind, const std::string& name, X&... x);
+template <std::size_t I, class F, class Name, class... X>
+void walk_tuple_part(F& f, FieldKind kind, const Name& name, X&... x);
 
-// Walks one tree, or several of one structure in step; f(kind, name, var, other_vars...). Names are built only if wanted.
-template <bool Named, class F, class X, class... Rest>
-void walk(F& f, FieldKind kind, const std::string& name, X& x, Rest&... rest) {
+// The name of a part while a tree is walked: none where none is asked for, which compiles to
+// nothing.
+struct NoName {
+  NoName operator/(std::string_view) const { return {}; }
+  NoName operator/(std::size_t) const { return {}; }
+  std::string text() const { return {}; }
+};
+struct PartName {
+  std::string name;
+  PartName operator/(std::string_view part) const { return {join_name(name, part)}; }
+  PartName operator/(std::size_t part) const { return {join_name(name, std::to_string(part))}; }
+  const std::string& text() const { return name; }
+};
+[[noreturn, gnu::cold]] inline void fail_structure(const std::string& name, const char* what) {
+  fail("tree", "two trees differ in structure: \"" + name + "\" " + what);
+}
+
+// Walks one tree, or several of one structure in step; f(kind, name, var, other_vars...).
+template <class F, class Name, class X, class... Rest>
+void walk(F& f, FieldKind kind, const Name& name, X& x, Rest&... rest) {
   using Plain = std::remove_cvref_t<X>;
-  const auto child = [&](std::string_view part) {
-    return Named ? join_name(name, part) : std::string();
-  };
   if constexpr (is_var<Plain>) {
     f(kind, name, x, rest...);
   } else if constexpr (Model<Plain>) {
     const auto visit = [&](const auto& part) {
-      walk<Named>(f, kind == FieldKind::constant ? kind : part.kind, child(part.name),
-                  x.*part.member, rest.*part.member...);
+      detail::walk(f, kind == FieldKind::constant ? kind : part.kind,
+                   name / std::string_view(part.name), x.*part.member, rest.*part.member...);
     };
     std::apply([&](const auto&... part) { (visit(part), ...); }, Plain::fields());
   } else if constexpr (is_sequence<Plain>) {
     if (((rest.size() != x.size()) || ...)) {
-      fail("tree", "two trees differ in structure: at \"" + name + "\" they hold " +
-                       std::to_string(x.size()) + " and another number of parts");
+      fail_structure(name.text(), "has another number of parts in one of them");
     }
     for (std::size_t i = 0; i < x.size(); ++i) {
-      walk<Named>(f, kind, Named ? child(std::to_string(i)) : std::string(), x[i], rest[i]...);
+      detail::walk(f, kind, name / i, x[i], rest[i]...);
     }
   } else if constexpr (is_optional<Plain>) {
     if (((rest.has_value() != x.has_value()) || ...)) {
-      fail("tree", "two trees differ in structure: \"" + name + "\" is set in one of them only");
+      fail_structure(name.text(), "is set in one of them only");
     }
-    if (x) walk<Named>(f, kind, name, *x, *rest...);
+    if (x) detail::walk(f, kind, name, *x, *rest...);
   } else {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (walk_tuple_part<Named, I>(f, kind, name, x, rest...), ...);
+      (walk_tuple_part<I>(f, kind, name, x, rest...), ...);
     }
     (std::make_index_sequence<std::tuple_size_v<Plain>>{});
   }
 }
-template <bool Named, std::size_t I, class F, class... X>
-void walk_tuple_part(F& f, FieldKind kind, const std::string& name, X&... x) {
-  walk<Named>(f, kind, Named ? join_name(name, std::to_string(I)) : std::string(),
-              std::get<I>(x)...);
+template <std::size_t I, class F, class Name, class... X>
+void walk_tuple_part(F& f, FieldKind kind, const Name& name, X&... x) {
+  detail::walk(f, kind, name / I, std::get<I>(x)...);
 }
 
 }  // namespace detail
@@ -143,10 +155,10 @@ void walk_tuple_part(F& f, FieldKind kind, const std::string& name, X&... x) {
 // f(p, q...) for each parameter of the trees, in the order of their fields.
 template <class F, Tree X, class... Rest>
 void tree_for_each(F&& f, X& x, Rest&... rest) {
-  auto parameter = [&](FieldKind kind, const std::string&, auto&... p) {
+  auto parameter = [&](FieldKind kind, const detail::NoName&, auto&... p) {
     if (kind == FieldKind::parameter) f(p...);
   };
-  detail::walk<false>(parameter, FieldKind::parameter, {}, x, rest...);
+  detail::walk(parameter, FieldKind::parameter, detail::NoName{}, x, rest...);
 }
 // A copy of the first tree in which each parameter p is f(p, q...).
 template <class F, Tree X, class... Rest>
@@ -158,16 +170,16 @@ template <class F, Tree X, class... Rest>
 // f(name, p): parameters only.
 template <class F, Tree X>
 void for_each_named(X& x, F&& f) {
-  auto parameter = [&](FieldKind kind, const std::string& name, auto& p) {
-    if (kind == FieldKind::parameter) f(name, p);
+  auto parameter = [&](FieldKind kind, const detail::PartName& name, auto& p) {
+    if (kind == FieldKind::parameter) f(name.name, p);
   };
-  detail::walk<true>(parameter, FieldKind::parameter, {}, x);
+  detail::walk(parameter, FieldKind::parameter, detail::PartName{}, x);
 }
 // f(name, p): parameters and constants, as in a saved model.
 template <class F, Tree X>
 void for_each_state(X& x, F&& f) {
-  auto all = [&](FieldKind, const std::string& name, auto& p) { f(name, p); };
-  detail::walk<true>(all, FieldKind::parameter, {}, x);
+  auto all = [&](FieldKind, const detail::PartName& name, auto& p) { f(name.name, p); };
+  detail::walk(all, FieldKind::parameter, detail::PartName{}, x);
 }
 
 // A tree of the same structure with zeros.
