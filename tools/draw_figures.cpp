@@ -1,7 +1,7 @@
 // Draws the figures of the pages from the project's own tape: draw_figures docs/figures
 //
-// unrolled_rnn.svg is the notes' network over three steps as the tape recorded it, one box for each
-// step.
+// unrolled_rnn.svg is the notes' network over three steps as the tape recorded it: time runs down, a
+// box for each step. The heat maps beside it are drawn by the example 06_vanishing_gradients --svg.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/random.hpp>
 #include <unroll/models/rnn.hpp>
@@ -26,24 +26,21 @@ std::string unrolled_rnn() {
                              normal<double>(k[2], {classes, hidden}), zeros<double>({classes})});
   const auto ys = one_hot<double>(Indices({steps, batch}, {0, 1, 1, 0, 0, 1}), classes);
 
-  // One step after the other: state, prediction, its part of the loss.
   Names<double> names = names_of<double>(net);
   names.emplace_back(xs, "xs");
-  std::vector<Var<double>> ends;
-  Var<double> a = zeros<double>({batch, hidden});
+  const auto states = net.states(xs, zeros<double>({batch, hidden}));
+  std::vector<Var<double>> losses;
   for (Size t = 0; t < steps; ++t) {
-    const auto x = index(xs, 0, t);
-    names.emplace_back(x, fmt::format("x_{}", t + 1));
-    a = tanh(linear(x, net.U) + linear(a, net.W) + net.b);
+    const auto& a = states[static_cast<std::size_t>(t)];
     const auto y = read_out(a, net.V, net.c);
-    ends.push_back(sum(square(y - index(ys, 0, t))));
+    losses.push_back(sum(square(y - index(ys, 0, t))));
     names.emplace_back(a, fmt::format("a_{}", t + 1));
     names.emplace_back(y, fmt::format("ŷ_{}", t + 1));
-    names.emplace_back(ends.back(), fmt::format("L_{}", t + 1));
+    names.emplace_back(losses.back(), fmt::format("L_{}", t + 1));
   }
-  const auto loss = sum(stack(ends)) / static_cast<double>(steps * batch);
+  const auto loss = sum(stack(losses)) / static_cast<double>(steps * batch);
   names.emplace_back(loss, "L");
-  return to_dot(tape, {.steps = ends, .names = names});
+  return to_dot(tape, {.steps = states, .names = names, .time = TimeAxis::down});
 }
 
 }  // namespace
