@@ -76,14 +76,15 @@ std::string read(const std::string& path) {
   return text.str();
 }
 
-// The names of the functions that a header declares for users: outside `namespace detail`, at the start of a line.
+// The names of the functions that a header declares for users: outside `namespace detail`, at the start of a line or
+// behind a requires clause.
 std::set<std::string> declared(const std::string& header) {
   const std::map<std::string, std::string> operators{
       {"+", "add"},    {"-", "sub"},         {"*", "mul"},     {"/", "div"},
       {"<", "less"},   {"<=", "less_equal"}, {">", "greater"}, {">=", "greater_equal"},
       {"==", "equal"}, {"!=", "not_equal"}};
   const std::regex function(
-      R"(^(?:\[\[nodiscard\]\] )?(?:[A-Za-z_:0-9]+(?:<[^()]*>)?) (operator ?[^\s(]+|[a-z_0-9]+)\()");
+      R"(^(?:\[\[nodiscard\]\] |.*\) (?=auto ))?(?:[A-Za-z_:0-9]+(?:<[^()]*>)?) (operator ?[^\s(]+|[a-z_0-9]+)\()");
   std::set<std::string> names;
   std::istringstream lines(read(header));
   bool inside_detail = false;
