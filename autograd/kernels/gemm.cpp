@@ -18,18 +18,8 @@ T horizontal_sum(const Lane<T>& x) {
   return xsimd::hadd(x.batch());
 }
 
-template <class T>
-Lane<T> load_part(const T* p, Size n) {
-  T tmp[Lane<T>::width] = {};
-  std::copy_n(p, n, tmp);
-  return Lane<T>::load(tmp);
-}
-template <class T>
-void store_part(const Lane<T>& x, T* p, Size n) {
-  T tmp[Lane<T>::width];
-  x.store(tmp);
-  std::copy_n(tmp, n, p);
-}
+using tiles::load_part;
+using tiles::store_part;
 
 // Rows x Lanes elements of C at once; B's rows are contiguous.
 template <class T, int Rows, int Lanes>
