@@ -109,7 +109,8 @@ Array numbers(std::vector<std::size_t> shape, double first = 1) {
 template <class E>
 std::vector<double> elements(const E& e) {
   std::vector<double> out;
-  if (e.size() == 0) return out;  // xtensor's iterators of an empty container step off a null pointer
+  if (e.size() == 0)
+    return out;  // xtensor's iterators of an empty container step off a null pointer
   for (auto it = e.template begin<xt::layout_type::row_major>();
        it != e.template end<xt::layout_type::row_major>(); ++it) {
     out.push_back(static_cast<double>(*it));
