@@ -26,7 +26,7 @@ fi
 
 echo "--- shared"
 c++ -std=c++20 user.cpp $(pkg-config --cflags --libs unroll)
-LD_LIBRARY_PATH="$library" ldd ./a.out | grep -q "$library/libunroll" ||
+[[ "$(LD_LIBRARY_PATH="$library" ldd ./a.out)" == *"$library/libunroll"* ]] ||
   { echo "install: the program is not linked to the shared library" >&2; exit 1; }
 LD_LIBRARY_PATH="$library" ./a.out
 
@@ -37,6 +37,6 @@ LD_LIBRARY_PATH="$library" ./a.out
 echo "--- static"
 rm -f -- "$library"/libunroll.so*
 c++ -std=c++20 user.cpp $(pkg-config --static --cflags --libs unroll)
-! ldd ./a.out | grep libunroll
+[[ "$(ldd ./a.out)" != *libunroll* ]]
 ./a.out
 echo "install: the installed library serves a program outside the tree"
