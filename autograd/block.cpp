@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 // Under a sanitizer every block is its own allocation: a pool would hide each use after free.

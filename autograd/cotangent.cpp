@@ -396,10 +396,6 @@ template <class T>
 Var<T> Push::get(const Node& n) const {
   return n.slot ? pending<T>(n)->dense : Var<T>();
 }
-template <class T>
-void Push::drop(Node& n) {
-  if (n.slot) drop_slot(n);
-}
 
 template struct RowProduct<float>;
 template struct Region<float>;
@@ -414,7 +410,6 @@ template void Sweep::add(Node&, const RowSum<float>&);
 template Var<float> Sweep::take(Node&);
 template void Push::set(Node&, Var<float>);
 template Var<float> Push::get(const Node&) const;
-template void Push::drop<float>(Node&);
 template struct RowProduct<double>;
 template struct Region<double>;
 template struct RowSum<double>;
@@ -428,6 +423,5 @@ template void Sweep::add(Node&, const RowSum<double>&);
 template Var<double> Sweep::take(Node&);
 template void Push::set(Node&, Var<double>);
 template Var<double> Push::get(const Node&) const;
-template void Push::drop<double>(Node&);
 
 }  // namespace unroll::detail

@@ -73,7 +73,6 @@ class TapeCore : public TapeState {
  public:
   Node* last() const { return last_; }
   Pool& pool() const { return *pool_; }
-  bool is_public() const { return public_; }
   // For sessions and marks: unlike any other of this thread, since tapes may be merged.
   static std::uint32_t next_number();
 
@@ -268,8 +267,6 @@ class Push {
     const Node* in = n.inputs()[i].node();
     return in ? get<T>(*in) : Var<T>();
   }
-  template <class T>
-  void drop(Node& n);
 
  private:
   Sweep sweep_;
