@@ -37,6 +37,29 @@ inline constexpr Dtype dtype_of = std::is_same_v<T, float>    ? Dtype::f32
                                   : std::is_same_v<T, double> ? Dtype::f64
                                                               : Dtype::i64;
 
+// Sizes of up to two axes, as nearly all arrays have, without a loop.
+inline Size product(const Size* sizes, std::size_t rank) {
+  if (rank == 2) return sizes[0] * sizes[1];
+  Size n = 1;
+  for (std::size_t i = 0; i < rank; ++i) n *= sizes[i];
+  return n;
+}
+inline bool equal_sizes(const Size* a, const Size* b, std::size_t rank) {
+  if (rank == 2) return a[0] == b[0] && a[1] == b[1];
+  for (std::size_t i = 0; i < rank; ++i) {
+    if (a[i] != b[i]) return false;
+  }
+  return true;
+}
+inline void copy_sizes(Size* to, const Size* from, std::size_t rank) {
+  if (rank == 2) {
+    to[0] = from[0];
+    to[1] = from[1];
+    return;
+  }
+  for (std::size_t i = 0; i < rank; ++i) to[i] = from[i];
+}
+
 class Pool;
 // The calling thread's pool.
 Pool& local_pool();
@@ -47,9 +70,10 @@ struct Block {
   std::uint8_t rank;
   bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
+  bool in_tape : 1;         // lies in a tape's own memory (TapeCore::new_value), which `base` is
   std::uint8_t size_class;  // of this block's own memory, in its pool
   Pool* pool;
-  Block* base;  // a view's owner of the elements; null when they follow in this block
+  Block* base;  // a view's owner of the elements; null when they follow in a block of its own
   void* elements;
 
   Size* sizes() { return reinterpret_cast<Size*>(this + 1); }
@@ -63,18 +87,10 @@ struct Block {
   const T* data() const {
     return static_cast<const T*>(elements);
   }
-  Size size() const {
-    Size n = 1;
-    for (std::size_t i = 0; i < rank; ++i) n *= sizes()[i];
-    return n;
-  }
-  Shape shape() const { return Shape(sizes(), sizes() + rank); }
+  Size size() const { return product(sizes(), rank); }
+  Shape shape() const { return Shape::checked(sizes(), rank); }
   bool same_shape(const Block& other) const {
-    if (rank != other.rank) return false;
-    for (std::size_t i = 0; i < rank; ++i) {
-      if (sizes()[i] != other.sizes()[i]) return false;
-    }
-    return true;
+    return rank == other.rank && equal_sizes(sizes(), other.sizes(), rank);
   }
   // Strides in elements, written for both kinds of block.
   void get_strides(Size* out) const {
@@ -95,7 +111,6 @@ struct Block {
     return reinterpret_cast<std::atomic<std::uintptr_t>*>(sizes() + 2);
   }
   bool has_packed_form() const {
-    if (!packable) return false;
     auto* forms = const_cast<Block*>(this)->packed_forms();
     for (std::size_t i = 0; i < packed_slots; ++i) {
       if (forms[i].load(std::memory_order_relaxed) > 1) return true;
@@ -105,7 +120,7 @@ struct Block {
   // May the holder of one reference write to it?
   bool exclusive() const {
     return refs.load(std::memory_order_acquire) == 1 && base == nullptr && contiguous &&
-           !has_packed_form();
+           !(packable && has_packed_form());
   }
 };
 static_assert(sizeof(Block) == 32);
@@ -141,7 +156,7 @@ class Ref {
     std::swap(block_, other.block_);
     return *this;
   }
-  ~Ref() {
+  [[gnu::always_inline]] ~Ref() {
     if (block_) release(block_);
   }
   Block* operator->() const { return block_; }
@@ -154,31 +169,52 @@ class Ref {
   Block* block_ = nullptr;
 };
 
-// Matrices with fewer elements are not worth packing.
+// Matrices with fewer elements, and single rows, are not worth packing.
 constexpr Size smallest_packed = 64;
 
-inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
-                        std::size_t rank) {
-  Size n = 1;
-  for (std::size_t i = 0; i < rank; ++i) n *= sizes[i];
-  const std::size_t bytes = static_cast<std::size_t>(n) * element;
-  std::size_t header = sizeof(Block) + rank * sizeof(Size);
-  const bool packable = rank == 2 && n >= smallest_packed;
-  if (packable) header += Block::packed_slots * sizeof(std::uintptr_t);
-  // Large arrays start on a cache line; small ones follow their header, to stay in one or two lines.
-  header = bytes >= 64 ? (header + 63) & ~std::size_t{63} : (header + 15) & ~std::size_t{15};
-  Block* b = take_block(pool, header + bytes);
+// Up to this many bytes, copying elements costs less than sharing them, and values lie in the tape beside their nodes.
+constexpr Size small_value = 1024;
+
+// What a block of some shape needs.
+struct Layout {
+  std::size_t bytes;   // of the elements
+  std::size_t header;  // of what stands before them
+  bool packable;
+
+  Layout(std::size_t element, const Size* sizes, std::size_t rank) {
+    const Size n = product(sizes, rank);
+    bytes = static_cast<std::size_t>(n) * element;
+    packable = rank == 2 && n >= smallest_packed && sizes[0] > 1;
+    header = sizeof(Block) + rank * sizeof(Size);
+    if (packable) header += Block::packed_slots * sizeof(std::uintptr_t);
+  }
+};
+
+// Writes what stands before the elements of a block with one owner.
+inline void init_block(Block* b, Dtype dtype, const Layout& layout, const Size* sizes,
+                       std::size_t rank) {
   b->refs.store(1, std::memory_order_relaxed);
   b->dtype = dtype;
   b->rank = static_cast<std::uint8_t>(rank);
   b->contiguous = true;
-  b->packable = packable;
+  b->packable = layout.packable;
+  b->in_tape = false;
   b->base = nullptr;
-  b->elements = reinterpret_cast<char*>(b) + header;
-  if (packable)
+  copy_sizes(b->sizes(), sizes, rank);
+  if (layout.packable) {
     std::memset(static_cast<void*>(b->sizes() + 2), 0,
                 Block::packed_slots * sizeof(std::uintptr_t));
-  for (std::size_t i = 0; i < rank; ++i) b->sizes()[i] = sizes[i];
+  }
+}
+
+inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
+                        std::size_t rank) {
+  const Layout layout(element, sizes, rank);
+  // Large arrays start on a cache line; small ones follow their header, to stay in one or two lines.
+  const std::size_t align = layout.bytes >= 64 ? 63 : 15, header = (layout.header + align) & ~align;
+  Block* b = take_block(pool, header + layout.bytes);
+  init_block(b, dtype, layout, sizes, rank);
+  b->elements = reinterpret_cast<char*>(b) + header;
   return b;
 }
 
@@ -192,9 +228,12 @@ Ref new_block(const Shape& shape) {
 }
 
 // A block that shows `parent`'s elements from `offset` on, with another shape and other strides (in elements).
-Ref new_view(Block* parent, Size offset, const Shape& shape, const Size* strides);
-// The same elements under another shape of the same size; `parent` must be contiguous.
-Ref new_contiguous_view(Block* parent, Size offset, const Shape& shape);
+Ref new_view(Block* parent, Size offset, const Size* sizes, std::size_t rank, const Size* strides);
+// A view without gaps: of as many elements from `offset` on as `sizes` say; `parent` must be contiguous.
+Ref new_contiguous_view(Block* parent, Size offset, const Size* sizes, std::size_t rank);
+inline Ref new_contiguous_view(Block* parent, Size offset, const Shape& shape) {
+  return new_contiguous_view(parent, offset, shape.begin(), shape.rank());
+}
 // The same elements in another shape; a block with one owner is relabelled, others get a view. `b` must be contiguous.
 Ref relabel(Ref b, const Shape& shape);
 
@@ -209,7 +248,7 @@ struct PoolAllocator {
     Block* b = take_block(local_pool(), sizeof(Block) + n * sizeof(X));
     b->refs.store(1, std::memory_order_relaxed);
     b->base = nullptr;
-    b->packable = false;
+    b->packable = b->in_tape = false;
     return reinterpret_cast<X*>(b + 1);
   }
   void deallocate(X* p, std::size_t) { release(reinterpret_cast<Block*>(p) - 1); }

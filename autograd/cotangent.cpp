@@ -2,6 +2,7 @@
 // they are to be added (products, regions, rows) are applied to it, or kept until the sweep arrives and settled together.
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/ops/ops.hpp"
+#include "unroll/autograd/pool.hpp"
 #include "unroll/autograd/tape.hpp"
 
 namespace unroll::detail {
@@ -93,14 +94,8 @@ Ref writable(Ref b, const Shape& shape) {
 }
 
 template <class T>
-Ref ref_of(const Var<T>& v) {
-  return v.empty() ? Ref() : Ref::share(v.handle().block());
-}
-template <class T>
 Ref take_ref(Var<T>& v) {
-  Ref r = ref_of(v);
-  v = Var<T>();
-  return r;
+  return take_block(std::move(v));
 }
 
 // Lets f write into the dense cotangent of a node in a values sweep.
@@ -263,7 +258,7 @@ Var<T> RowSum<T>::eval() const {
 }
 
 template <class T>
-void Sweep::add_block(Node& target, Ref g) {
+void Sweep::add_to_others(Node& target, Ref g) {
   if (Pending<T>* p = pending<T>(target)) {
     p->dense = Var<T>(Handle(sum_of<T>(take_ref(p->dense), std::move(g))));
     return;
@@ -273,26 +268,16 @@ void Sweep::add_block(Node& target, Ref g) {
 }
 
 template <class T>
-Block* Sweep::accumulator(Node& target) {
-  Block* b = dense_block(target);
-  return b && b->exclusive() ? b : nullptr;
+void Sweep::add_recorded(Node& target, Var<T> g) {
+  add_var(make_pending<T>(target).dense, std::move(g));
 }
 
 template <class T>
-void Sweep::add(Node& target, Var<T> g) {
-  if (recorded()) {
-    add_var(make_pending<T>(target).dense, std::move(g));
-    return;
-  }
-  add_block<T>(target, take_ref(g));
-}
-
-template <class T>
-void Sweep::add(Node& target, RowProduct<T> p) {
+void Sweep::add(Node& target, const RowProduct<T>& p) {
   Pending<T>& list = make_pending<T>(target);
   if (!recorded() && append_rows(list, p)) return;
   list.product_bytes += static_cast<Size>(sizeof(T)) * (p.a.size() + p.b.size());
-  list.products.push_back(std::move(p));
+  list.products.push_back(p);
   if (!recorded() && list.product_bytes > product_bytes_limit) {
     settle_products(list, target.value->shape());
   }
@@ -300,7 +285,7 @@ void Sweep::add(Node& target, RowProduct<T> p) {
 
 template <class T>
 void Sweep::add_same_size(Node& target, Ref g) {
-  Block* sum = accumulator<T>(target);
+  Block* sum = writable_block(target.slot);
   if (sum && g->contiguous) {
     add_into<T>(*sum, *g);
   } else if (g->same_shape(*target.value)) {
@@ -311,13 +296,31 @@ void Sweep::add_same_size(Node& target, Ref g) {
 }
 
 template <class T>
+void Sweep::add(Node& target, const Broadcasted<T>& b) {
+  const Block& x = *target.value;
+  if (recorded()) {
+    add(target, sum_to(b.g, x.shape()));
+    return;
+  }
+  Block* g = b.g.handle().block();
+  Block* sum = writable_block(target.slot);
+  if (g->size() != x.size()) {
+    add_block<T>(target, detail::sum_to<T>(Ref::share(g), x.shape()));
+  } else if (sum && g->contiguous) {
+    add_into<T>(*sum, *g);
+  } else {
+    add_same_size<T>(target, Ref::share(g));
+  }
+}
+
+template <class T>
 void Sweep::add(Node& target, const Region<T>& r) {
   if (recorded()) {
     make_pending<T>(target).regions.push_back(r);
     return;
   }
   const Block& g = *r.g.handle().block();
-  if (Block* sum = accumulator<T>(target); sum && g.contiguous && r.step == 1) {
+  if (Block* sum = writable_block(target.slot); sum && g.contiguous && r.step == 1) {
     // With nothing but axes of size 1 in front, the window is one stretch of memory.
     Size outer = 1, inner = 1;
     for (std::size_t i = 0; i < r.axis; ++i) outer *= r.shape[i];
@@ -356,21 +359,15 @@ void Sweep::add(Node& target, const RowSum<T>& r) {
 }
 
 template <class T>
-Var<T> Sweep::take(Node& n) {
-  if (!n.slot) return {};
+Var<T> Sweep::settle(Node& n) {
   Pending<T>* p = pending<T>(n);
-  if (!p) {
-    Ref b(dense_block(n));
-    n.slot = 0;
-    return Var<T>(Handle(std::move(b)));
-  }
   const Shape shape = n.value->shape();
   Var<T> g;
   if (recorded()) {
     g = settle_recorded(*p, shape);
   } else {
     settle_products(*p, shape);
-    g = p->dense;
+    g = std::move(p->dense);
   }
   n.slot = 0;
   Store<T>::local().leave(p);
@@ -400,27 +397,27 @@ Var<T> Push::get(const Node& n) const {
 template struct RowProduct<float>;
 template struct Region<float>;
 template struct RowSum<float>;
-template void Sweep::add_block<float>(Node&, Ref);
-template Block* Sweep::accumulator<float>(Node&);
-template void Sweep::add(Node&, Var<float>);
-template void Sweep::add(Node&, RowProduct<float>);
+template void Sweep::add_to_others<float>(Node&, Ref);
+template void Sweep::add_recorded(Node&, Var<float>);
+template void Sweep::add(Node&, const RowProduct<float>&);
 template void Sweep::add_same_size<float>(Node&, Ref);
 template void Sweep::add(Node&, const Region<float>&);
 template void Sweep::add(Node&, const RowSum<float>&);
-template Var<float> Sweep::take(Node&);
+template void Sweep::add(Node&, const Broadcasted<float>&);
+template Var<float> Sweep::settle(Node&);
 template void Push::set(Node&, Var<float>);
 template Var<float> Push::get(const Node&) const;
 template struct RowProduct<double>;
 template struct Region<double>;
 template struct RowSum<double>;
-template void Sweep::add_block<double>(Node&, Ref);
-template Block* Sweep::accumulator<double>(Node&);
-template void Sweep::add(Node&, Var<double>);
-template void Sweep::add(Node&, RowProduct<double>);
+template void Sweep::add_to_others<double>(Node&, Ref);
+template void Sweep::add_recorded(Node&, Var<double>);
+template void Sweep::add(Node&, const RowProduct<double>&);
 template void Sweep::add_same_size<double>(Node&, Ref);
 template void Sweep::add(Node&, const Region<double>&);
 template void Sweep::add(Node&, const RowSum<double>&);
-template Var<double> Sweep::take(Node&);
+template void Sweep::add(Node&, const Broadcasted<double>&);
+template Var<double> Sweep::settle(Node&);
 template void Push::set(Node&, Var<double>);
 template Var<double> Push::get(const Node&) const;
 

@@ -1,16 +1,13 @@
 #include "unroll/autograd/elementwise.hpp"
 
 #include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/pool.hpp"
 
 namespace unroll::detail {
 namespace {
 
-template <class T>
-const OpTable result_table{"result", [](Node&, Sweep&) {}, [](Node&, Push&) {}, nullptr,
-                           OpTable::Kind::result};
-
-// Enough for sums, cotangents, results and inputs of the largest op.
-constexpr std::size_t max_operands = 2 * max_inputs + 2 * max_results;
+// Enough for cotangents, results and inputs of the largest op.
+constexpr std::size_t max_operands = max_inputs + 2 * max_results;
 constexpr Size gather_block = 256;
 
 template <class T>
@@ -20,26 +17,22 @@ struct Source {
 };
 
 bool has_shape(const Block& b, const Shape& shape) {
-  if (b.rank != shape.rank()) return false;
-  for (std::size_t i = 0; i < b.rank; ++i) {
-    if (b.sizes()[i] != shape[i]) return false;
-  }
-  return true;
+  return b.rank == shape.rank() && equal_sizes(b.sizes(), shape.begin(), b.rank);
 }
 // Has it the elements of an array of these sizes in their order? (Leading axes of size 1 may be missing.)
 bool fills(const Block& b, const Size* sizes, std::size_t rank) {
   if (!b.contiguous || b.rank > rank) return false;
   const std::size_t shift = rank - b.rank;
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (sizes[i] != (i < shift ? 1 : b.sizes()[i - shift])) return false;
+  for (std::size_t i = 0; i < shift; ++i) {
+    if (sizes[i] != 1) return false;
   }
-  return true;
+  return equal_sizes(b.sizes(), sizes + shift, b.rank);
 }
 
 // Runs a kernel over arrays that broadcast to `shape`. Outputs are contiguous in that shape (or null).
 template <class T>
 void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std::size_t in_count,
-             T* const* out, std::size_t out_count, const void* op) {
+             T* const* out, std::size_t out_count, unsigned accumulate, const void* op) {
   const T* p[max_operands];
   Size step[max_operands];
   bool simple = true;  // every operand is a scalar, or contiguous and of full shape
@@ -51,7 +44,7 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
   }
   if (simple) {
     const Size n = shape.size();
-    if (n > 0) kernel(out, p, step, n, op);
+    if (n > 0) kernel(out, p, step, n, accumulate, op);
     return;
   }
   constexpr std::size_t all = max_operands + max_inputs;
@@ -82,7 +75,7 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
     }
     for (std::size_t j = 0; j < out_count; ++j) y[j] = out[j] ? q[in_count + j] : nullptr;
     if (direct) {
-      kernel(y.data(), x.data(), inner.data(), n, op);
+      kernel(y.data(), x.data(), inner.data(), n, accumulate, op);
       return;
     }
     // Some operand jumps: gather it block by block.
@@ -100,146 +93,163 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
       for (std::size_t j = 0; j < out_count; ++j) {
         y[j] = out[j] ? q[in_count + j] + at : nullptr;
       }
-      kernel(y.data(), x.data(), inner.data(), m, op);
+      kernel(y.data(), x.data(), inner.data(), m, accumulate, op);
     }
   });
 }
 
-// Are all blocks contiguous and of one shape, besides scalars and missing leading axes of size 1? `full` is then one of it.
-bool one_shape(Block* const* blocks, std::size_t n, Block** full) {
-  *full = blocks[0];
-  for (std::size_t i = 1; i < n; ++i) {
-    if (blocks[i]->rank > (*full)->rank) *full = blocks[i];
+// Computes an op of operands of any shapes and layouts; allocates the results.
+template <class T>
+[[gnu::noinline]] void forward_strided(const ElementwiseTable<T>& table, Block* const* x, Block** y,
+                                       const void* op) {
+  Source<T> sources[max_inputs];
+  T* out[max_results];
+  Shape shape = x[0]->shape();
+  for (std::size_t i = 0; i < table.inputs; ++i) {
+    if (i > 0) shape = broadcast_shapes(table.name, shape, x[i]->shape());
+    sources[i] = {x[i]->template data<T>(), x[i]};
   }
-  for (std::size_t i = 0; i < n; ++i) {
-    const Block& b = *blocks[i];
-    if (b.rank != 0 && !fills(b, (*full)->sizes(), (*full)->rank)) return false;
+  for (std::size_t k = 0; k < table.results; ++k) {
+    y[k] = new_block<T>(shape).give();
+    out[k] = y[k]->template data<T>();
   }
-  return true;
+  run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
 }  // namespace
 
-template <class T>
+// ---- computing ---------------------------------------------------------------------------------------------------------
+
+template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
+  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
+  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   TapeState* state = nullptr;
-  Block* blocks[max_inputs];
-  for (std::size_t i = 0; i < table.inputs; ++i) {
+  Block* x[room];
+  bool recorded[room];
+  Block* full = nullptr;
+  for (std::size_t i = 0; i < count; ++i) {
     const Handle& h = inputs[i]->handle();
-    blocks[i] = h.block();
-    if (table.differentiable && table.unit[i] != 0) state = join(state, h.tape());
+    x[i] = h.block();
+    recorded[i] = h.tracked() && table.differentiable && table.unit[i] != 0;
+    if (recorded[i]) state = join(state, h.tape());
+    if (i == 0 || x[i]->rank > full->rank) full = x[i];
+  }
+  // Nearly always the operands have one shape, besides numbers.
+  bool plain = true, dense = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (x[i] != full && x[i]->rank == 0) {
+      dense = dense && !recorded[i];
+    } else {
+      plain = plain && fills(*x[i], full->sizes(), full->rank);
+    }
   }
   auto* tape = static_cast<TapeCore*>(state);
-  Pool& pool = tape ? tape->pool() : local_pool();
-  Block* y[max_results];
-  T* out[max_results];
-  Block* full = nullptr;
-  if (one_shape(blocks, table.inputs, &full)) {  // all contiguous, besides scalars
-    const T* p[max_inputs];
-    Size step[max_inputs];
-    for (std::size_t i = 0; i < table.inputs; ++i) {
-      p[i] = blocks[i]->template data<T>();
-      step[i] = blocks[i]->rank != 0;
+  Block* y[results_room];
+  T* out[results_room];
+  if (plain) {
+    const T* p[room];
+    Size step[room];
+    for (std::size_t i = 0; i < count; ++i) {
+      p[i] = x[i]->template data<T>();
+      step[i] = x[i]->rank != 0;
     }
-    for (std::size_t k = 0; k < table.results; ++k) {
-      y[k] = new_block(pool, dtype_of<T>, sizeof(T), full->sizes(), full->rank);
+    for (std::size_t k = 0; k < K; ++k) {
+      y[k] = new_result<T>(tape, full->sizes(), full->rank);
       out[k] = y[k]->template data<T>();
     }
-    if (const Size n = full->size()) table.forward(out, p, step, n, op);
+    if (const Size n = full->size()) table.forward(out, p, step, n, 0, op);
   } else {
-    Source<T> sources[max_inputs];
-    Shape shape;
-    for (std::size_t i = 0; i < table.inputs; ++i) {
-      shape = i == 0 ? blocks[0]->shape() : broadcast_shapes(table.name, shape, blocks[i]->shape());
-      sources[i] = {blocks[i]->template data<T>(), blocks[i]};
-    }
-    for (std::size_t k = 0; k < table.results; ++k) {
-      y[k] = new_block<T>(pool, shape).give();
-      out[k] = y[k]->template data<T>();
-    }
-    run_map(table.forward, shape, sources, table.inputs, out, table.results, op);
+    forward_strided(table, x, y, op);
   }
   if (!tape) {
-    for (std::size_t k = 0; k < table.results; ++k) results[k] = Var<T>(Handle(Ref(y[k])));
+    for (std::size_t k = 0; k < K; ++k) results[k] = Var<T>(Handle(Ref(y[k])));
     return;
   }
-  const bool several = table.results > 1;
-  const std::size_t pointers = several ? table.results * sizeof(Node*) : 0;
-  Node* n = tape->record(&table, table.inputs, pointers + op_bytes, several ? nullptr : y[0]);
-  for (std::size_t i = 0; i < table.inputs; ++i) tape->set_input(n, i, inputs[i]->handle());
-  if (op_bytes) std::memcpy(elementwise_op(*n, table.results), op, op_bytes);
+  const bool several = K > 1;
+  Node* n = tape->record(&table, count, (several ? K * sizeof(Node*) : 0) + op_bytes, nullptr);
+  if (!several) n->value = y[0];
+  n->dense = plain && dense;
+  for (std::size_t i = 0; i < count; ++i) tape->set_input(n, i, inputs[i]->handle());
+  if (op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
   if (!several) {
     results[0] = Var<T>(Handle(n, tape));
     return;
   }
-  for (std::size_t k = 0; k < table.results; ++k) {
-    Node* r = tape->record(&result_table<T>, 1, 0, y[k]);
+  for (std::size_t k = 0; k < K; ++k) {
+    Node* r = tape->record(&result_table, 1, 0, nullptr);
+    r->value = y[k];
     r->inputs()[0] = Input(n);
     static_cast<Node**>(n->op())[k] = r;
     results[k] = Var<T>(Handle(r, tape));
   }
 }
 
+// ---- sweeping ------------------------------------------------------------------------------------------------------------
+
 namespace {
 
-// Adds d, which has the shape of the result, to the cotangent of an input x that may have been broadcast.
-template <class T>
-void add_cotangent(Sweep& sweep, Node& target, const Block& x, Ref d) {
-  if (d->size() == x.size()) {
-    sweep.add_same_size<T>(target, std::move(d));
-  } else {
-    sweep.add_block<T>(target, sum_to<T>(std::move(d), x.shape()));
-  }
+Node& result_node(Node& n, std::size_t K, std::size_t k) {
+  return K > 1 ? *static_cast<Node**>(n.op())[k] : n;
 }
 
-template <class T>
-void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
-  if (sweep.recorded()) {
-    table.rule(n, sweep);
-    return;
+// What a node's inputs are to get: computed cotangents, or the result's own.
+struct Wanted {
+  bool computed[max_inputs];
+  std::size_t computed_count = 0, passed_on = 0;
+
+  template <class T>
+  Wanted(const Node& n, const Sweep& sweep, const ElementwiseTable<T>& table, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
+      computed[i] = wanted && table.unit[i] == 2;
+      computed_count += computed[i];
+      passed_on += wanted && table.unit[i] == 1;
+    }
   }
+  // Only one input of f(x, x) may write into the target's cotangent.
+  bool is_first(const Node& n, std::size_t i) const {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (computed[j] && n.inputs()[j].node() == n.inputs()[i].node()) return false;
+    }
+    return true;
+  }
+};
+
+// Operands of any shapes and layouts.
+template <class T>
+[[gnu::noinline]] void sweep_strided(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   const std::size_t N = table.inputs, K = table.results;
   // Cotangents of the results; one that nothing reached is zero.
   static constexpr T zero = 0;
   Ref g[max_results];
   Source<T> sources[max_operands];
-  const Shape shape = (K > 1 ? **static_cast<Node**>(n.op()) : n).value->shape();
+  const Shape shape = result_node(n, K, 0).value->shape();
   for (std::size_t k = 0; k < K; ++k) {
-    Node& r = K > 1 ? *static_cast<Node**>(n.op())[k] : n;
+    Node& r = result_node(n, K, k);
     g[k] = sweep.take_block<T>(r);
-    sources[N + k] =
-        g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
-    sources[N + K + k] = {r.value->data<T>(), r.value};
+    sources[k] = g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
+    sources[K + k] = {r.value->data<T>(), r.value};
   }
-  std::size_t passed_on = 0, computed_count = 0;  // inputs whose cotangent is g itself; others
-  bool computed[max_inputs];
-  for (std::size_t i = 0; i < N; ++i) {
-    const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
-    computed[i] = wanted && table.unit[i] == 2;
-    computed_count += computed[i];
-    passed_on += wanted && table.unit[i] == 1;
-  }
-  if (computed_count > 0) {
+  Wanted wanted(n, sweep, table, N);
+  if (wanted.computed_count > 0) {
     T* out[max_inputs];
     Block* fresh[max_inputs];
-    // The last cotangent that is computed may be written over g.
-    bool reuse = K == 1 && passed_on == 0 && g[0]->exclusive();
+    unsigned accumulate = 0;
+    // A cotangent that is computed may be written over g.
+    bool reuse = K == 1 && wanted.passed_on == 0 && g[0]->exclusive();
     for (std::size_t i = 0; i < N; ++i) {
       Block* x = n.input_block(i);
-      sources[i] = {&zero, nullptr};
-      sources[N + 2 * K + i] = {x->data<T>(), x};
+      sources[2 * K + i] = {x->data<T>(), x};
       out[i] = nullptr;
       fresh[i] = nullptr;
-      if (!computed[i]) continue;
-      Node& target = *n.inputs()[i].node();
+      if (!wanted.computed[i]) continue;
       const bool same = has_shape(*x, shape);
-      bool twice =
-          false;  // f(x, x): both add to one target, so only one may write into it directly
-      for (std::size_t j = 0; j < i; ++j)
-        twice = twice || (computed[j] && n.inputs()[j].node() == &target);
-      if (Block* sum = same && !twice ? sweep.accumulator<T>(target) : nullptr) {
-        sources[i] = {sum->data<T>(), sum};
+      Block* sum =
+          same && wanted.is_first(n, i) ? writable_block(n.inputs()[i].node()->slot) : nullptr;
+      if (sum) {
+        accumulate |= 1U << i;
         out[i] = sum->data<T>();
         continue;
       }
@@ -251,43 +261,128 @@ void sweep_one(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       }
       out[i] = fresh[i]->template data<T>();
     }
-    run_map(table.backward, shape, sources, 2 * N + 2 * K, out, N, elementwise_op(n, K));
+    run_map(table.backward, shape, sources, N + 2 * K, out, N, accumulate, elementwise_op(n, K));
     for (std::size_t i = 0; i < N; ++i) {
       if (!fresh[i]) continue;
       Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);
-      const Block* x = n.input_block(i);
-      add_cotangent<T>(sweep, *n.inputs()[i].node(), *x, std::move(d));
+      sweep.add(*n.inputs()[i].node(), Broadcasted<T>{Var<T>(Handle(std::move(d)))});
     }
   }
-  for (std::size_t i = 0; passed_on > 0 && i < N; ++i) {
+  for (std::size_t i = 0; wanted.passed_on > 0 && i < N; ++i) {
     if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
-    const Block* x = n.input_block(i);
-    Ref d = --passed_on == 0 ? std::move(g[0]) : g[0];
-    add_cotangent<T>(sweep, *n.inputs()[i].node(), *x, std::move(d));
+    Ref d = --wanted.passed_on == 0 ? std::move(g[0]) : g[0];
+    sweep.add(*n.inputs()[i].node(), Broadcasted<T>{Var<T>(Handle(std::move(d)))});
   }
+}
+
+// A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
+template <class T, std::size_t N>
+bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
+  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
+  static constexpr T zero = 0;
+  const T* in[room + 2 * results_room];
+  Size step[room + 2 * results_room];
+  Block* g[results_room];
+  for (std::size_t k = 0; k < K; ++k) {
+    const Node& r = result_node(n, K, k);
+    g[k] = reinterpret_cast<Block*>(r.slot);
+    if ((r.slot & 1) || (g[k] && !g[k]->contiguous)) return false;
+    in[k] = g[k] ? g[k]->template data<T>() : &zero;
+    in[K + k] = r.value->data<T>();
+    step[K + k] = r.value->rank != 0;
+    step[k] = g[k] && r.value->rank != 0;
+  }
+  Block& y = *result_node(n, K, 0).value;
+  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
+  Wanted wanted(n, sweep, table, count);
+  if (wanted.computed_count > 0) {
+    T* out[room];
+    Block* fresh[room];
+    unsigned accumulate = 0;
+    // A cotangent that is computed may be written over g.
+    bool reuse = K == 1 && wanted.passed_on == 0 && g[0]->exclusive();
+    for (std::size_t i = 0; i < count; ++i) {
+      const Block* x = n.input_block(i);
+      in[2 * K + i] = x->data<T>();
+      step[2 * K + i] = x->rank != 0;
+      out[i] = nullptr;
+      fresh[i] = nullptr;
+      if (!wanted.computed[i]) continue;
+      Block* sum = wanted.is_first(n, i) ? writable_block(n.inputs()[i].node()->slot) : nullptr;
+      if (sum) {
+        accumulate |= 1U << i;
+        out[i] = sum->data<T>();
+        continue;
+      }
+      if (reuse && x->rank == y.rank) {
+        reuse = false;
+        fresh[i] = std::exchange(g[0], nullptr);
+      } else {
+        fresh[i] = new_like(this_pool(), *x);
+      }
+      out[i] = fresh[i]->template data<T>();
+    }
+    if (const Size size = y.size()) {
+      table.backward(out, in, step, size, accumulate, elementwise_op(n, K));
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!fresh[i]) continue;
+      Node& target = *n.inputs()[i].node();
+      if (target.slot == 0) {
+        target.slot = reinterpret_cast<std::uintptr_t>(fresh[i]);
+      } else {
+        sweep.add_block<T>(target, Ref(fresh[i]));
+      }
+    }
+  }
+  for (std::size_t i = 0; wanted.passed_on > 0 && i < count; ++i) {
+    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
+    Node& target = *n.inputs()[i].node();
+    const bool last = --wanted.passed_on == 0;
+    if (Block* sum = writable_block(target.slot)) {
+      add_into<T>(*sum, *g[0]);
+      continue;
+    }
+    Ref d = last ? Ref(std::exchange(g[0], nullptr)) : Ref::share(g[0]);
+    if (target.slot == 0 && target.value->rank == y.rank) {
+      target.slot = reinterpret_cast<std::uintptr_t>(d.give());
+    } else {
+      sweep.add_same_size<T>(target, std::move(d));
+    }
+  }
+  for (std::size_t k = 0; k < K; ++k) {
+    if (g[k]) release(g[k]);
+  }
+  return true;
 }
 
 }  // namespace
 
-template <class T>
+template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
-  const std::size_t K = table.results;
-  if (K > 1) {
-    bool any = false;
-    for (std::size_t k = 0; k < K; ++k) any = any || static_cast<Node**>(n.op())[k]->slot;
-    if (any) sweep_one(n, sweep, table);
-    for (std::size_t k = 0; k < K; ++k) sweep.free_value(*static_cast<Node**>(n.op())[k]);
-    return;
+  const std::size_t K = N ? 1 : table.results;
+  bool any = K == 1;
+  for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
+  if (any) {
+    if (sweep.recorded()) {
+      table.rule(n, sweep);
+    } else if (!n.dense || !sweep_dense<T, N>(n, sweep, table)) {
+      sweep_strided(n, sweep, table);
+    }
   }
-  sweep_one(n, sweep, table);
+  for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
 }
 
-template void apply_elementwise(const ElementwiseTable<float>&, const Var<float>* const*,
-                                Var<float>*, const void*, std::size_t);
-template void apply_elementwise(const ElementwiseTable<double>&, const Var<double>* const*,
-                                Var<double>*, const void*, std::size_t);
-template void sweep_elementwise<float>(Node&, Sweep&);
-template void sweep_elementwise<double>(Node&, Sweep&);
+namespace {
+template <class T, std::size_t... N>
+constexpr auto all_counts(std::index_sequence<N...>) {
+  return std::tuple{&apply_elementwise<T, N>..., &sweep_elementwise<T, N>...};
+}
+// Naming a function makes the compiler emit it.
+[[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
+[[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
+}  // namespace
 
 }  // namespace unroll::detail

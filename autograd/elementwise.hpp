@@ -28,12 +28,13 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
 
 namespace detail {
 
-// A loop over contiguous memory; an input whose step is 0 is one number. `op` is the op object or lambda.
+// A loop over contiguous memory; an input whose step is 0 is one number, an output may be null. Outputs whose bit is set in
+// `accumulate` are added to. `op` is the op object or lambda.
 template <class T>
 using MapFunction = void (*)(T* const* out, const T* const* in, const Size* step, Size n,
-                             const void* op);
+                             unsigned accumulate, const void* op);
 
-constexpr std::size_t max_inputs = 8;
+constexpr std::size_t max_inputs = 12;
 constexpr std::size_t max_results = 4;
 
 template <class T>
@@ -42,64 +43,56 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
-  MapFunction<T> forward = nullptr;   // in: x...; out: results
-  MapFunction<T> backward = nullptr;  // in: sums so far..., g..., y, x...; out (or null): new sums
+  MapFunction<T> forward = nullptr;       // in: x...; out: results
+  MapFunction<T> backward = nullptr;      // in: g..., y..., x...; out: the inputs' cotangents
   void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
 };
 
-// Computes and, where an input is tracked, records. Writes `table.results` Vars.
-template <class T>
+// Computes and, where an input is tracked, records. Writes `table.results` Vars, which were empty. N is the number of inputs
+// of an op with one result, or `any_inputs`.
+constexpr std::size_t any_inputs = 0;
+template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes);
-template <class T>
+template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep);
+// Compiled into the library for ops of up to this many inputs; larger ones run as any_inputs.
+template <std::size_t N>
+inline constexpr std::size_t counted_inputs = N <= 3 ? N : any_inputs;
 
 // The op object of a node; after the pointers to its result nodes, where it has several.
 inline void* elementwise_op(Node& n, std::size_t results) {
   return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
 }
 
-// Runs f over lanes; the tail of the array runs in a padded lane.
+// Runs f over lanes; the tail of the array runs in a partial lane.
 template <std::size_t In, std::size_t Out, class T, class F>
-void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, F&& f) {
+void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
+               F&& f) {
   using L = Lane<T>;
   constexpr Size w = L::width;
-  alignas(64) T repeated[In][w];
-  std::array<const T*, In> p;
-  for (std::size_t i = 0; i < In; ++i) {
-    p[i] = in[i];
-    if (step[i] == 0) {
-      std::fill_n(repeated[i], w, *in[i]);
-      p[i] = repeated[i];
-    }
-  }
   std::array<L, In> x;
   std::array<L, Out> y;
   Size k = 0;
   for (; k + w <= n; k += w) {
-    for (std::size_t i = 0; i < In; ++i) x[i] = L::load(p[i] + k * step[i]);
+    for (std::size_t i = 0; i < In; ++i) x[i] = step[i] ? L::load(in[i] + k) : L(*in[i]);
     f(x, y);
     for (std::size_t j = 0; j < Out; ++j) {
-      if (out[j]) y[j].store(out[j] + k);
+      if (!out[j]) continue;
+      T* const at = out[j] + k;
+      (accumulate >> j & 1 ? L::load(at) + y[j] : y[j]).store(at);
     }
   }
   if (k == n) return;
   const Size rest = n - k;
-  alignas(64) T tail[w];
   for (std::size_t i = 0; i < In; ++i) {
-    if (step[i] == 0) {
-      x[i] = L::load(p[i]);
-      continue;
-    }
-    std::fill_n(tail, w, T(1));
-    std::copy_n(p[i] + k, rest, tail);
-    x[i] = L::load(tail);
+    x[i] = step[i] ? L::load_part(in[i] + k, rest, T(1)) : L(*in[i]);
   }
   f(x, y);
   for (std::size_t j = 0; j < Out; ++j) {
     if (!out[j]) continue;
-    y[j].store(tail);
-    std::copy_n(tail, rest, out[j] + k);
+    T* const at = out[j] + k;
+    (accumulate >> j & 1 ? L::load_part(at, rest) + y[j] : y[j]).store_part(at, rest);
   }
 }
 
@@ -152,18 +145,19 @@ struct DeclaredOp {
     (std::make_index_sequence<N>{});
   }
 
-  static void forward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
-    map_lanes<N, 1>(out, in, step, n, [](const auto& x, auto& y) {
+  static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
+                      const void*) {
+    map_lanes<N, 1>(out, in, step, n, 0, [](const auto& x, auto& y) {
       y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) { return Op::f(x[I]...); }
       (std::make_index_sequence<N>{});
     });
   }
-  static void backward(T* const* out, const T* const* in, const Size* step, Size n, const void*) {
-    map_lanes<2 * N + 2, N>(out, in, step, n, [](const auto& v, auto& sums) {
+  static void backward(T* const* out, const T* const* in, const Size* step, Size n,
+                       unsigned accumulate, const void*) {
+    map_lanes<2 + N, N>(out, in, step, n, accumulate, [](const auto& v, auto& d) {
       std::array<Lane<T>, N> x;
-      std::copy_n(v.begin() + N + 2, N, x.begin());
-      for_each_input(
-          [&](auto i) { sums[i] = v[i] + times<Lane<T>>(partial<i>(v[N + 1], x), v[N]); });
+      std::copy_n(v.begin() + 2, N, x.begin());
+      for_each_input([&](auto i) { d[i] = times<Lane<T>>(partial<i>(v[1], x), v[0]); });
     });
   }
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
@@ -205,7 +199,7 @@ struct DeclaredOp {
     t.results = 1;
     t.forward = forward;
     if constexpr (op_differentiable<Op>) {
-      t.sweep = sweep_elementwise<T>;
+      t.sweep = sweep_elementwise<T, counted_inputs<N>>;
       t.push = push;
       t.backward = backward;
       t.rule = rule;
@@ -225,7 +219,7 @@ Var<T> apply_declared(const X&... x) {
   static constexpr ElementwiseTable<T> table = DeclaredOp<Op, T, sizeof...(X)>::table();
   const Var<T>* inputs[] = {&x...};
   Var<T> y;
-  apply_elementwise(table, inputs, &y, nullptr, 0);
+  apply_elementwise<T, counted_inputs<sizeof...(X)>>(table, inputs, &y, nullptr, 0);
   return y;
 }
 
@@ -265,20 +259,20 @@ struct Fused {
     (void)g;
   }
 
-  static void forward(T* const* out, const T* const* in, const Size* step, Size n, const void* op) {
+  static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
+                      const void* op) {
     const F& f = *static_cast<const F*>(op);
-    map_lanes<N, results>(out, in, step, n, [&](const auto& x, auto& y) {
+    map_lanes<N, results>(out, in, step, n, 0, [&](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
     });
   }
   static void backward(T* const* out, const T* const* in, const Size* step, Size n,
-                       const void* op) {
+                       unsigned accumulate, const void* op) {
     const F& f = *static_cast<const F*>(op);
-    map_lanes<2 * N + 2 * results, N>(out, in, step, n, [&](const auto& v, auto& sums) {
-      std::copy_n(v.begin(), N, sums.begin());
-      const auto y = run_dual(f, v.data() + N + 2 * results, indices);
-      combine(y, v.data() + N,
-              [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[N + k] * d; });
+    map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [&](const auto& v, auto& sums) {
+      sums.fill(Lane<T>(0));
+      const auto y = run_dual(f, v.data() + 2 * results, indices);
+      combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });
     });
   }
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
@@ -322,7 +316,7 @@ struct Fused {
     t.kind = results > 1 ? OpTable::Kind::several : OpTable::Kind::plain;
     t.inputs = N;
     t.results = results;
-    t.sweep = sweep_elementwise<T>;
+    t.sweep = sweep_elementwise < T, results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;
     t.forward = forward;
     t.backward = backward;
@@ -354,13 +348,15 @@ requires(is_var<X> || ...) auto fuse(F f, const X&... x) {
                 "fuse: the lambda may capture numbers by value, but no Vars, references to them or "
                 "other objects: pass arrays as arguments");
   static_assert(sizeof...(X) <= detail::max_inputs && Rules::results <= detail::max_results,
-                "fuse: at most 8 inputs and 4 results");
+                "fuse: at most 12 inputs and 4 results");
   static constexpr detail::ElementwiseTable<T> table = Rules::table();
   const std::array<Var<T>, sizeof...(X)> vars{detail::as_var<T>(x)...};
   std::array<const Var<T>*, sizeof...(X)> inputs;
   for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = &vars[i];
   std::array<Var<T>, Rules::results> y;
-  detail::apply_elementwise(table, inputs.data(), y.data(), &f, sizeof(F));
+  detail::apply_elementwise<T, Rules::results == 1 ? detail::counted_inputs<sizeof...(X)>
+                                                   : detail::any_inputs>(table, inputs.data(),
+                                                                         y.data(), &f, sizeof(F));
   if constexpr (Rules::results == 1) {
     return y[0];
   } else {

@@ -44,6 +44,32 @@ class Lane {
   explicit Lane(const Batch& v) : v_(v) {}
   static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
   void store(T* p) const { v_.store_unaligned(p); }
+  // The first n elements (fewer than the width); the others are `rest`, and are not touched in memory.
+  static Lane load_part(const T* p, std::ptrdiff_t n, T rest = T(0)) {
+#ifdef __AVX512F__
+    if constexpr (masked && std::is_same_v<T, float>) {
+      return Lane(Batch(_mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask16(n), p)));
+    } else if constexpr (masked) {
+      return Lane(Batch(_mm512_mask_loadu_pd(_mm512_set1_pd(rest), mask8(n), p)));
+    }
+#endif
+    T tmp[width];
+    for (std::size_t i = 0; i < width; ++i)
+      tmp[i] = static_cast<std::ptrdiff_t>(i) < n ? p[i] : rest;
+    return load(tmp);
+  }
+  void store_part(T* p, std::ptrdiff_t n) const {
+#ifdef __AVX512F__
+    if constexpr (masked && std::is_same_v<T, float>) {
+      return _mm512_mask_storeu_ps(p, mask16(n), v_);
+    } else if constexpr (masked) {
+      return _mm512_mask_storeu_pd(p, mask8(n), v_);
+    }
+#endif
+    T tmp[width];
+    store(tmp);
+    for (std::ptrdiff_t i = 0; i < n; ++i) p[i] = tmp[i];
+  }
   const Batch& batch() const { return v_; }
 
   friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.v_ + b.v_); }
@@ -85,6 +111,11 @@ class Lane {
   friend Lane minimum(const Lane& a, const Lane& b) { return where(a != a, a, where(a < b, a, b)); }
 
  private:
+#ifdef __AVX512F__
+  static constexpr bool masked = std::is_base_of_v<xsimd::avx512f, Arch>;
+  static __mmask16 mask16(std::ptrdiff_t n) { return static_cast<__mmask16>((1U << n) - 1); }
+  static __mmask8 mask8(std::ptrdiff_t n) { return static_cast<__mmask8>((1U << n) - 1); }
+#endif
   Batch v_;
 };
 

@@ -24,11 +24,6 @@ namespace unroll {
 
 namespace detail {
 
-// The block of a result, without counting it again.
-template <class T>
-Ref take_block(Var<T>&& y) {
-  return std::move(const_cast<Handle&>(y.handle())).take();
-}
 // A constant with the value of x that shares, but does not count, its memory.
 template <class T>
 Var<T> borrowed_constant(const Var<T>& x) {
@@ -159,13 +154,24 @@ Var<T> apply(const Op& op, const Var<T>& first, const Rest&... rest) {
                 "apply: all arguments must be Vars of one element type");
   detail::TapeState* state = first.handle().tape();
   ((state = detail::join(state, rest.handle().tape())), ...);
-  Var<T> y = op.f(detail::borrowed_constant(first), detail::borrowed_constant(rest)...);
-  if (!state) return y;
+  auto* tape = static_cast<detail::TapeCore*>(state);
   static_assert(alignof(Op) <= 8);
   using Rules = detail::GeneralOp<Op, T, 1 + sizeof...(Rest)>;
-  auto* tape = static_cast<detail::TapeCore*>(state);
-  detail::Node* n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op),
-                                 detail::take_block(std::move(y)).give());
+  detail::Node* n = nullptr;
+  if constexpr (requires {
+                  op.template value<T>(tape, *first.handle().block(), *rest.handle().block()...);
+                }) {  // an op of the library that writes its result straight into the tape
+    detail::Block* y =
+        op.template value<T>(tape, *first.handle().block(), *rest.handle().block()...);
+    if (!tape) return Var<T>(detail::Handle(detail::Ref(y)));
+    n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op), nullptr);
+    n->value = y;
+  } else {
+    Var<T> y = op.f(detail::borrowed_constant(first), detail::borrowed_constant(rest)...);
+    if (!tape) return y;
+    n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op),
+                     detail::take_block(std::move(y)).give());
+  }
   std::size_t i = 0;
   tape->set_input(n, i++, first.handle());
   (tape->set_input(n, i++, rest.handle()), ...);

@@ -34,6 +34,13 @@ class Shape {
     assign(first, last);
   }
   explicit Shape(std::span<const Size> sizes) { assign(sizes.begin(), sizes.end()); }
+  // From sizes that were checked before: at most max_rank, none negative.
+  static Shape checked(const Size* sizes, std::size_t rank) {
+    Shape s;
+    for (std::size_t i = 0; i < rank; ++i) s.sizes_[i] = sizes[i];
+    s.rank_ = rank;
+    return s;
+  }
 
   [[nodiscard]] constexpr std::size_t rank() const { return rank_; }
   [[nodiscard]] constexpr Size operator[](std::size_t i) const { return sizes_[i]; }

@@ -37,6 +37,9 @@ struct OpTable {
   } kind = Kind::plain;
 };
 
+// Of the nodes that hold the results of an op of kind `several`; their one input is the op's node.
+extern const OpTable result_table;
+
 class Input {
  public:
   Input() = default;
@@ -50,11 +53,14 @@ class Input {
 };
 
 struct Node {
-  Block* value;  // owned; null once a consuming sweep has passed, and for a node of several results
+  Block*
+      value;  // owned; null for a node of several results, and may be so once a consuming sweep has passed
   const OpTable* table;
   Node* prev;
   std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
-  std::uint32_t input_count;
+  std::uint32_t input_count : 31;
+  std::uint32_t
+      dense : 1;  // elementwise: every input is a constant number or has the result's elements in its order
   std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
 
   Input* inputs() { return reinterpret_cast<Input*>(this + 1); }
@@ -80,17 +86,25 @@ class TapeCore : public TapeState {
     const std::size_t bytes = sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
     if (static_cast<std::size_t>(end_ - at_) < bytes) [[unlikely]]
       add_chunk(bytes);
+    // A value that another node owns is shown by a view, so that each in_tape value has one owner.
+    if (value && value->in_tape) [[unlikely]]
+      value = view_of(value);
     Node* n = reinterpret_cast<Node*>(at_);
     at_ += bytes;
     n->table = table;
     n->prev = last_;
     n->value = value;
     n->slot = 0;
-    n->input_count = static_cast<std::uint32_t>(inputs);
+    n->input_count = static_cast<std::uint32_t>(inputs) & 0x7fffffffU;
+    n->dense = false;
     n->mark = 0;
     last_ = n;
     return n;
   }
+  // Memory for the value of the next node. Small values lie in the tape beside their nodes;
+  // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
+  Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank);
+
   void set_input(Node* n, std::size_t i, const Handle& h) {
     if (Node* m = h.node()) {
       n->inputs()[i] = Input(m);
@@ -110,6 +124,7 @@ class TapeCore : public TapeState {
   struct Chunk;
   void add_chunk(std::size_t at_least);
   void clear();
+  static Block* view_of(Block* value);
 
   Node* last_ = nullptr;
   char* at_ = nullptr;
@@ -134,6 +149,9 @@ Node* record_leaf(TapeCore& tape, const Handle& value, std::uint32_t session);
 bool is_leaf_of(const Node& n, std::uint32_t session);
 
 // ---- reading right to left -----------------------------------------------------------------------------------------
+
+// Structured cotangents say how they are to be added instead of being arrays. They may hold aliases of a rule's arguments;
+// what is kept beyond the rule is copied, which makes it own its share.
 
 // aᵀ·b for a [k, m] and b [k, n]: the sum of k outer products of rows. A rule returns it instead of computing it, and many
 // of them that reach one accumulator are settled as one product.
@@ -164,6 +182,12 @@ struct RowSum {
   Size n = 0;
   operator Var<T>() const { return eval(); }
   Var<T> eval() const;
+};
+
+// The cotangent of an array that was broadcast: g, summed to the shape of the target.
+template <class T>
+struct Broadcasted {
+  Var<T> g;
 };
 
 // One reading of a stretch of tape, from its last node back to `floor`.
@@ -198,13 +222,21 @@ class Sweep {
 
   // Contributions to the cotangent of a node; each has the shape of the node's value.
   template <class T>
-  void add(Node& target, Var<T> g);
+  void add(Node& target, Var<T> g) {
+    if (recorded()) {
+      add_recorded(target, std::move(g));
+    } else {
+      add_block<T>(target, detail::take_block(std::move(g)));
+    }
+  }
   template <class T>
-  void add(Node& target, RowProduct<T> p);
+  void add(Node& target, const RowProduct<T>& p);
   template <class T>
   void add(Node& target, const Region<T>& r);
   template <class T>
   void add(Node& target, const RowSum<T>& r);
+  template <class T>
+  void add(Node& target, const Broadcasted<T>& b);
   template <class T, class Other>
   void add(Node& target, std::variant<Var<T>, Other> v) {
     std::visit([&](auto& term) { add(target, std::move(term)); }, v);
@@ -212,24 +244,30 @@ class Sweep {
   // Adds an array of the target's size in its order, whatever its shape (values mode).
   template <class T>
   void add_same_size(Node& target, Ref g);
-  // A buffer of the target's shape that already holds what was added (values mode, dense), or null.
   template <class T>
-  Block* accumulator(Node& target);
-  template <class T>
-  void add_block(Node& target, Ref g);
+  void add_block(Node& target, Ref g) {
+    if (target.slot == 0) {
+      target.slot = reinterpret_cast<std::uintptr_t>(g.give());
+    } else {
+      add_to_others<T>(target, std::move(g));
+    }
+  }
 
   // The whole cotangent of a node, settled; the node forgets it. Empty when nothing reached it.
   template <class T>
-  Var<T> take(Node& n);
+  Var<T> take(Node& n) {
+    if (n.slot & 1) return settle<T>(n);
+    return Var<T>(Handle(Ref(reinterpret_cast<Block*>(std::exchange(n.slot, 0)))));
+  }
 
   // In a consuming sweep: lets go of a value that no earlier node needs.
   void free_value(Node& n) const {
-    if (consume_ && n.value) release(std::exchange(n.value, nullptr));
+    if (consume_ && n.value && !n.value->in_tape) release(std::exchange(n.value, nullptr));
   }
   // The same as an owned block, for a values sweep.
   template <class T>
   Ref take_block(Node& n) {
-    if (n.slot & 1) return take<T>(n).handle().share();
+    if (n.slot & 1) return detail::take_block(settle<T>(n));
     return Ref(reinterpret_cast<Block*>(std::exchange(n.slot, 0)));
   }
 
@@ -237,6 +275,13 @@ class Sweep {
   void run(Node* last, Node* floor);
 
  private:
+  template <class T>
+  void add_recorded(Node& target, Var<T> g);
+  template <class T>
+  void add_to_others(Node& target, Ref g);
+  template <class T>
+  Var<T> settle(Node& n);
+
   TapeCore& tape_;
   Mode mode_;
   std::uint32_t session_;

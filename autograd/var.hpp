@@ -42,34 +42,34 @@ extern TapeState borrowed;
 class Handle {
  public:
   Handle() = default;
-  explicit Handle(Ref block) : pointer_(block.give()) {}
-  Handle(Node* node, TapeState* tape)
+  [[gnu::always_inline]] explicit Handle(Ref block) : pointer_(block.give()) {}
+  [[gnu::always_inline]] Handle(Node* node, TapeState* tape)
       : pointer_(node), tape_(tape), generation_(tape->generation) {}
-  static Handle borrow(Block* block) {
+  [[gnu::always_inline]] static Handle borrow(Block* block) {
     Handle h;
     h.pointer_ = block;
     h.tape_ = &borrowed;
     return h;
   }
 
-  Handle(const Handle& other)
+  [[gnu::always_inline]] Handle(const Handle& other)
       : pointer_(other.pointer_), tape_(other.tape_), generation_(other.generation_) {
     if (!tracked() && pointer_) {
       retain(static_cast<Block*>(pointer_));
       tape_ = nullptr;
     }
   }
-  Handle(Handle&& other) noexcept
+  [[gnu::always_inline]] Handle(Handle&& other) noexcept
       : pointer_(other.pointer_), tape_(other.tape_), generation_(other.generation_) {
     if (!tape_) other.pointer_ = nullptr;
   }
-  Handle& operator=(Handle other) noexcept {
+  [[gnu::always_inline]] Handle& operator=(Handle other) noexcept {
     std::swap(pointer_, other.pointer_);
     std::swap(tape_, other.tape_);
     std::swap(generation_, other.generation_);
     return *this;
   }
-  ~Handle() {
+  [[gnu::always_inline]] ~Handle() {
     if (!tape_ && pointer_) release(static_cast<Block*>(pointer_));
   }
 
@@ -90,7 +90,7 @@ class Handle {
     return Ref(static_cast<Block*>(std::exchange(pointer_, nullptr)));
   }
   Ref share() const { return pointer_ ? Ref::share(block()) : Ref(); }
-  Block* block() const {
+  [[gnu::always_inline]] Block* block() const {
     if (!pointer_) fail_empty_var();
     if (!tracked()) return static_cast<Block*>(pointer_);
     if (tape_->generation != generation_) fail_dead_tape();
@@ -208,6 +208,19 @@ class Indices {
   const std::int64_t* data() const { return block_->data<std::int64_t>(); }
   detail::Ref block_;  // always contiguous
 };
+
+namespace detail {
+// The same value without a share in its memory; good for as long as x is. A copy of it owns a share.
+template <class T>
+[[gnu::always_inline]] inline Var<T> alias(const Var<T>& x) {
+  return x.is_tracked() ? x : Var<T>(Handle::borrow(x.handle().block()));
+}
+// The block of a Var that is not needed any more, without counting it again.
+template <class T>
+Ref take_block(Var<T>&& y) {
+  return std::move(const_cast<Handle&>(y.handle())).take();
+}
+}  // namespace detail
 
 template <class V>
 inline constexpr bool is_var = false;

@@ -86,8 +86,8 @@ void for_lanes(Size n, F&& f) {
       [k](T* p, const Lane<T>& x) { x.store(p + k); });
   }
   if (k < n) {
-    f([k, n](const T* p) { return detail::tiles::load_part(p + k, n - k); },
-      [k, n](T* p, const Lane<T>& x) { detail::tiles::store_part(x, p + k, n - k); });
+    f([k, n](const T* p) { return Lane<T>::load_part(p + k, n - k); },
+      [k, n](T* p, const Lane<T>& x) { x.store_part(p + k, n - k); });
   }
 }
 

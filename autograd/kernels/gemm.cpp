@@ -18,9 +18,6 @@ T horizontal_sum(const Lane<T>& x) {
   return xsimd::hadd(x.batch());
 }
 
-using tiles::load_part;
-using tiles::store_part;
-
 // Rows x Lanes elements of C at once; B's rows are contiguous.
 template <class T, int Rows, int Lanes>
 void tile(Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row, bool accumulate) {
@@ -51,12 +48,13 @@ template <class T>
 void narrow_tile(Size m, Size n, Size k, Matrix<T> a, const T* b, Size b_row, T* c, Size c_row,
                  bool accumulate) {
   for (Size i = 0; i < m; ++i) {
-    Lane<T> sum = accumulate ? load_part(c + i * c_row, n) : Lane<T>(0);
+    Lane<T> sum = accumulate ? Lane<T>::load_part(c + i * c_row, n) : Lane<T>(0);
     for (Size p = 0; p < k; ++p) {
       const Lane<T> s(a.data[i * a.row + p * a.column]);
-      sum = Lane<T>(xsimd::fma(s.batch(), load_part(b + p * b_row, n).batch(), sum.batch()));
+      sum =
+          Lane<T>(xsimd::fma(s.batch(), Lane<T>::load_part(b + p * b_row, n).batch(), sum.batch()));
     }
-    store_part(sum, c + i * c_row, n);
+    sum.store_part(c + i * c_row, n);
   }
 }
 
@@ -100,8 +98,8 @@ void dots(Size k, const T* x, const T* w, Size w_row, T* c, bool accumulate) {
     }
   }
   if (p < k) {
-    const Lane<T> v = load_part(x + p, k - p);
-    for (int r = 0; r < R; ++r) sum[r] = sum[r] + v * load_part(w + r * w_row + p, k - p);
+    const Lane<T> v = Lane<T>::load_part(x + p, k - p);
+    for (int r = 0; r < R; ++r) sum[r] = sum[r] + v * Lane<T>::load_part(w + r * w_row + p, k - p);
   }
   for (int r = 0; r < R; ++r) {
     const T s = horizontal_sum(sum[r]);

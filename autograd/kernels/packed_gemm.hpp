@@ -109,19 +109,6 @@ Panels<T> pack(T* room, const Matrix<T>& b, Size k, Size n, int lanes) {
 
 namespace tiles {
 
-template <class T>
-Lane<T> load_part(const T* p, Size n) {
-  T tmp[Lane<T>::width] = {};
-  std::copy_n(p, n, tmp);
-  return Lane<T>::load(tmp);
-}
-template <class T>
-void store_part(const Lane<T>& x, T* p, Size n) {
-  T tmp[Lane<T>::width];
-  x.store(tmp);
-  std::copy_n(tmp, n, p);
-}
-
 // Rows x Lanes lanes of C. `columns` of them exist. A[i, p] = a[i * row + p * column].
 template <class T, int Rows, int Lanes>
 void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_row, Size columns,
@@ -148,7 +135,7 @@ void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_ro
       if (n == w) {
         (accumulate ? Lane<T>::load(out) + s : s).store(out);
       } else if (n > 0) {
-        store_part(accumulate ? load_part(out, n) + s : s, out, n);
+        (accumulate ? Lane<T>::load_part(out, n) + s : s).store_part(out, n);
       }
     }
   }
@@ -189,7 +176,7 @@ void row_tile(Size k, const T* a, const T* b, T* c, Size columns, bool accumulat
     if (n == w) {
       (accumulate ? Lane<T>::load(out) + s : s).store(out);
     } else if (n > 0) {
-      store_part(accumulate ? load_part(out, n) + s : s, out, n);
+      (accumulate ? Lane<T>::load_part(out, n) + s : s).store_part(out, n);
     }
   }
 }

@@ -163,9 +163,8 @@ template <Real T>
   return stack(std::span<const Var<T>>(parts), axis);
 }
 namespace detail {
-// The size of each of `count` equal parts of an axis.
 template <class T>
-Size split_width(const Var<T>& x, Size count, Size axis);
+void split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts);
 }  // namespace detail
 // `count` equal parts; throws when the axis does not divide.
 template <Real T>
@@ -176,12 +175,8 @@ template <Real T>
 // N equal parts as an array: auto [i, f, g, o] = split<4>(z, -1);
 template <std::size_t N, Real T>
 [[nodiscard]] std::array<Var<T>, N> split(const Var<T>& x, Size axis) {
-  const Size width = detail::split_width(x, static_cast<Size>(N), axis);
   std::array<Var<T>, N> out;
-  for (std::size_t k = 0; k < N; ++k) {
-    const Size at = static_cast<Size>(k) * width;
-    out[k] = slice(x, axis, {at, at + width});
-  }
+  detail::split_equally(x, N, axis, out.data());
   return out;
 }
 // The slices along an axis, which disappears.

@@ -2,6 +2,7 @@
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
+#include "unroll/autograd/pool.hpp"
 
 namespace unroll {
 namespace {
@@ -11,6 +12,7 @@ using detail::Handle;
 using detail::Matrix;
 using detail::Ref;
 using detail::Strides;
+using detail::TapeCore;
 
 // A vector or matrix by its steps; a vector is a row (on the left) or a column (on the right).
 template <class T>
@@ -32,22 +34,20 @@ Var<T> as_matrix(const Var<T>& x, Size rows, Size columns) {
 struct MatMul {
   static constexpr auto name = "matmul";
   template <class T>
-  Var<T> f(const Var<T>& a, const Var<T>& b) const {
-    const Block *x = a.handle().block(), *y = b.handle().block();
-    const Size m = x->rank == 1 ? 1 : x->sizes()[0], k = x->sizes()[x->rank - 1u];
-    const Size n = y->rank == 1 ? 1 : y->sizes()[1];
+  Block* value(TapeCore* tape, Block& x, Block& y) const {
+    const Size m = x.rank == 1 ? 1 : x.sizes()[0], k = x.sizes()[x.rank - 1u];
+    const Size n = y.rank == 1 ? 1 : y.sizes()[1];
     Size sizes[2];
     std::size_t rank = 0;
-    if (x->rank == 2) sizes[rank++] = m;
-    if (y->rank == 2) sizes[rank++] = n;
-    Ref out(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, rank));
-    if (y->rank == 2 && y->contiguous) {
-      detail::gemm_by_matrix(m, matrix<T>(x), const_cast<Block&>(*y), false,
-                             out->template data<T>(), n);
+    if (x.rank == 2) sizes[rank++] = m;
+    if (y.rank == 2) sizes[rank++] = n;
+    Block* out = detail::new_result<T>(tape, sizes, rank);
+    if (y.rank == 2 && y.contiguous) {
+      detail::gemm_by_matrix(m, matrix<T>(&x), y, false, out->data<T>(), n);
     } else {
-      detail::gemm(m, n, k, matrix<T>(x), matrix<T>(y, true), out->template data<T>(), n, false);
+      detail::gemm(m, n, k, matrix<T>(&x), matrix<T>(&y, true), out->data<T>(), n, false);
     }
-    return Var<T>(Handle(std::move(out)));
+    return out;
   }
   // A weight gets few rows from each of many products: those wait. Others are computed at once.
   template <class T>
@@ -92,32 +92,33 @@ struct MatMul {
 struct Linear {
   static constexpr auto name = "linear";
   template <class T>
-  static Var<T> compute(const Var<T>& x, const Var<T>& W, const Block* bias) {
-    const Ref input = detail::contiguous(x.handle().block());
-    const Block *b = input.get(), *w = W.handle().block();
-    const Size out = w->sizes()[0], in = w->sizes()[1];
+  static Block* compute(TapeCore* tape, Block& x, Block& w, Block* bias) {
+    const Size out = w.sizes()[0], in = w.sizes()[1];
     Size sizes[Shape::max_rank], rows = 1;
-    for (std::size_t i = 0; i + 1 < b->rank; ++i) rows *= sizes[i] = b->sizes()[i];
-    sizes[b->rank - 1u] = out;
-    Ref y(detail::new_block(detail::local_pool(), detail::dtype_of<T>, sizeof(T), sizes, b->rank));
+    for (std::size_t i = 0; i + 1 < x.rank; ++i) rows *= sizes[i] = x.sizes()[i];
+    sizes[x.rank - 1u] = out;
+    Block* y = detail::new_result<T>(tape, sizes, x.rank);
     T* c = y->data<T>();
     if (bias) {
-      const Ref row = detail::contiguous(const_cast<Block*>(bias));
+      const Ref row = detail::contiguous(bias);
       for (Size i = 0; i < rows; ++i) std::copy_n(row->data<T>(), out, c + i * out);
     } else if (in == 0) {
       std::fill_n(c, rows * out, T(0));
     }
-    const Matrix<T> left{b->data<T>(), in, 1};
-    if (in > 0 && w->contiguous) {
-      detail::gemm_by_matrix(rows, left, const_cast<Block&>(*w), true, c, out, bias != nullptr);
-    } else if (in > 0) {
-      detail::gemm(rows, out, in, left, matrix<T>(w).transposed(), c, out, bias != nullptr);
+    if (in == 0) return y;
+    Ref copy;
+    if (!x.contiguous) copy = detail::contiguous(&x);
+    const Matrix<T> left{(copy ? *copy : x).template data<T>(), in, 1};
+    if (w.contiguous) {
+      detail::gemm_by_matrix(rows, left, w, true, c, out, bias != nullptr);
+    } else {
+      detail::gemm(rows, out, in, left, matrix<T>(&w).transposed(), c, out, bias != nullptr);
     }
-    return Var<T>(Handle(std::move(y)));
+    return y;
   }
   template <class T>
-  Var<T> f(const Var<T>& x, const Var<T>& W) const {
-    return compute(x, W, nullptr);
+  Block* value(TapeCore* tape, Block& x, Block& w) const {
+    return compute<T>(tape, x, w, nullptr);
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& W) const {
@@ -125,7 +126,7 @@ struct Linear {
   }
   template <class T>
   detail::RowProduct<T> adjoint(wrt<1>, const Var<T>& g, const Var<T>& x, const Var<T>& W) const {
-    if (g.rank() == 2) return {g, x};
+    if (g.rank() == 2) return {detail::alias(g), detail::alias(x)};
     const Size out = W.size(0), in = W.size(1);
     Size rows = 1;
     for (Size axis = 0; axis + 1 < static_cast<Size>(x.rank()); ++axis) rows *= x.size(axis);
@@ -135,8 +136,8 @@ struct Linear {
 struct LinearWithBias {
   static constexpr auto name = "linear";
   template <class T>
-  Var<T> f(const Var<T>& x, const Var<T>& W, const Var<T>& b) const {
-    return Linear::compute(x, W, b.handle().block());
+  Block* value(TapeCore* tape, Block& x, Block& w, Block& bias) const {
+    return Linear::compute<T>(tape, x, w, &bias);
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W,
@@ -149,9 +150,9 @@ struct LinearWithBias {
     return Linear{}.adjoint(wrt<1>{}, g, x, W);
   }
   template <class T>
-  Var<T> vjp(wrt<2>, const Var<T>& g, const Var<T>&, const Var<T>&, const Var<T>&,
-             const Var<T>& b) const {
-    return sum_to(g, b.shape());
+  detail::Broadcasted<T> vjp(wrt<2>, const Var<T>& g, const Var<T>&, const Var<T>&, const Var<T>&,
+                             const Var<T>&) const {
+    return {detail::alias(g)};
   }
   template <class T>
   Var<T> jvp(const std::array<Var<T>, 3>& t, const Var<T>& y, const Var<T>& x, const Var<T>& W,

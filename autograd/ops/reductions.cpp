@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "unroll/autograd/elementwise.hpp"
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/op.hpp"
@@ -79,33 +80,82 @@ struct CumulativeSum {
   }
 };
 
+// The largest of a row, NaN if there is one; minus infinity of an empty row.
 template <class T>
-void softmax_row(const T* x, T* y, Size n, bool logarithm) {
+T row_top(const T* x, Size n) {
   using L = Lane<T>;
   constexpr Size w = L::width;
-  T top = -std::numeric_limits<T>::infinity();
-  for (Size i = 0; i < n; ++i) top = x[i] > top || x[i] != x[i] ? x[i] : top;
-  const auto shifted_exp = [&](Size i, Size count) {
-    alignas(64) T tmp[w] = {};
-    std::copy_n(x + i, count, tmp);
-    exp(L::load(tmp) - L(top)).store(tmp);
-    std::copy_n(tmp, count, y + i);
-  };
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  L top(lowest);
   Size i = 0;
-  for (; i + w <= n; i += w) exp(L::load(x + i) - L(top)).store(y + i);
-  if (i < n) shifted_exp(i, n - i);
+  for (; i + w <= n; i += w) top = maximum(L::load(x + i), top);
+  if (i < n) top = maximum(L::load_part(x + i, n - i, lowest), top);
+  T lanes[w];
+  top.store(lanes);
+  T y = lanes[0];
+  for (Size k = 1; k < w; ++k) y = lanes[k] > y || lanes[k] != lanes[k] ? lanes[k] : y;
+  return y;
+}
+
+// Σ exp(x - shift) over a row; the terms go to `terms`, where it is not null.
+template <class T>
+T row_exp_sum(const T* x, Size n, T shift, T* terms) {
+  using L = Lane<T>;
+  constexpr Size w = L::width;
   L sums(0);
-  for (i = 0; i + w <= n; i += w) sums = sums + L::load(y + i);
-  T total = xsimd::hadd(sums.batch());
-  for (; i < n; ++i) total += y[i];
+  Size i = 0;
+  for (; i + w <= n; i += w) {
+    const L e = exp(L::load(x + i) - L(shift));
+    if (terms) e.store(terms + i);
+    sums = sums + e;
+  }
+  if (i < n) {
+    const L e = exp(L::load_part(x + i, n - i, -std::numeric_limits<T>::infinity()) - L(shift));
+    if (terms) e.store_part(terms + i, n - i);
+    sums = sums + e;
+  }
+  return xsimd::hadd(sums.batch());
+}
+
+template <class T>
+void softmax_row(const T* x, T* y, Size n, bool logarithm) {
+  const T top = row_top(x, n);
+  const T total = row_exp_sum(x, n, top, logarithm ? nullptr : y);
   if (logarithm) {
     const T shift = top + std::log(total);
-    for (i = 0; i < n; ++i) y[i] = x[i] - shift;
+    for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
   } else {
     const T scale = 1 / total;
-    for (i = 0; i < n; ++i) y[i] *= scale;
+    for (Size i = 0; i < n; ++i) y[i] *= scale;
   }
 }
+
+// log Σ exp over the last axis, which is kept with size 1. A rule of its own because composing it costs five passes over
+// memory, of which two are broadcasts, instead of one.
+struct LogSumExp {
+  static constexpr auto name = "logsumexp";
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    Shape shape = b->shape();
+    const Size n = shape.back();
+    shape[shape.rank() - 1] = 1;
+    Ref out = detail::new_block<T>(shape);
+    const Size rows = shape.size();
+    for (Size i = 0; i < rows; ++i) {
+      const T* row = b->template data<T>() + i * n;
+      const T top = row_top(row, n);
+      const T shift = std::isinf(top) ? T(0) : top;
+      out->template data<T>()[i] = std::log(row_exp_sum<T>(row, n, shift, nullptr)) + shift;
+    }
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>& y, const Var<T>& x) const {
+    return fuse([](auto cotangent, auto total, auto v) { return cotangent * exp(v - total); }, g, y,
+                x);
+  }
+};
 
 // Over the last axis. Rules of their own because composing them costs seven passes over memory instead of two.
 struct Softmax {
@@ -235,11 +285,16 @@ Var<T> prod(const Var<T>& x, const Axes& axes, KeepDims keep) {
 template <Real T>
 Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("logsumexp", x.rank());
-  const Var<T> top =
-      stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
-  const T infinity = std::numeric_limits<T>::infinity();
-  const Var<T> shift = where(abs(top) == infinity, 0, top);
-  const Var<T> y = log(apply(Sum{mask, KeepDims::yes}, exp(x - shift))) + shift;
+  Var<T> y;
+  if (x.rank() > 0 && mask == 1U << (x.rank() - 1) && x.size(-1) > 0) {
+    y = apply(LogSumExp{}, x);
+  } else {
+    const Var<T> top =
+        stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
+    const T infinity = std::numeric_limits<T>::infinity();
+    const Var<T> shift = where(abs(top) == infinity, 0, top);
+    y = log(apply(Sum{mask, KeepDims::yes}, exp(x - shift))) + shift;
+  }
   if (keep == KeepDims::yes) return y;
   Shape shape;
   for (std::size_t i = 0; i < x.rank(); ++i) {

@@ -1,93 +1,21 @@
-// Shapes: ops that rearrange elements. Their results are views wherever strides can express them.
+// Parts of arrays: slicing, splitting and joining.
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
+#include "unroll/autograd/pool.hpp"
 
 namespace unroll {
 namespace {
 
 using detail::Block;
 using detail::Handle;
+using detail::Node;
+using detail::OpTable;
+using detail::Push;
 using detail::Ref;
 using detail::Strides;
-
-template <class T>
-Var<T> view(const Block* b, Size offset, const Shape& shape, const Strides& strides) {
-  return Var<T>(Handle(detail::new_view(const_cast<Block*>(b), offset, shape, strides.data())));
-}
-
-Strides strides_of(const Block* b) {
-  Strides s{};
-  b->get_strides(s.data());
-  return s;
-}
-
-struct Reshape {
-  static constexpr auto name = "reshape";
-  Shape shape;
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    Block* b = x.handle().block();
-    if (b->contiguous) return Var<T>(Handle(detail::new_contiguous_view(b, 0, shape)));
-    return Var<T>(Handle(detail::relabel(detail::contiguous(b), shape)));
-  }
-  template <class T>
-  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    return reshape(g, x.shape());
-  }
-};
-
-struct Permute {
-  static constexpr auto name = "permute";
-  std::array<std::uint8_t, Shape::max_rank> order{};
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    const Block* b = x.handle().block();
-    const Strides from = strides_of(b);
-    Strides to{};
-    Shape shape = b->shape();
-    for (std::size_t i = 0; i < b->rank; ++i) {
-      shape[i] = b->sizes()[order[i]];
-      to[i] = from[order[i]];
-    }
-    return view<T>(b, 0, shape, to);
-  }
-  template <class T>
-  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    Permute inverse;
-    for (std::size_t i = 0; i < x.rank(); ++i)
-      inverse.order[order[i]] = static_cast<std::uint8_t>(i);
-    return apply(inverse, g);
-  }
-};
-
-struct BroadcastTo {
-  static constexpr auto name = "broadcast_to";
-  Shape shape;
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    const Block* b = x.handle().block();
-    const Strides own = strides_of(b);
-    return view<T>(b, 0, shape, detail::broadcast_strides(b->sizes(), own.data(), b->rank, shape));
-  }
-  template <class T>
-  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    return sum_to(g, x.shape());
-  }
-};
-
-struct SumTo {
-  static constexpr auto name = "sum_to";
-  Shape shape;
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    return Var<T>(Handle(detail::sum_to<T>(x.handle().share(), shape)));
-  }
-  template <class T>
-  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    return broadcast_to(g, x.shape());
-  }
-};
+using detail::Sweep;
+using detail::TapeCore;
 
 // Along one axis: `length` elements from `start` in steps of `step`; `drop` removes the axis.
 struct Slice {
@@ -95,30 +23,39 @@ struct Slice {
   std::uint8_t axis = 0;
   bool drop = false;
   Size start = 0, step = 1, length = 0;
+
+  // Small stretches of rows are copied, anything else is a view.
   template <class T>
-  Var<T> f(const Var<T>& x) const {
-    Block* b = x.handle().block();
-    if (axis == 0 && step == 1 && b->contiguous) {  // whole rows
-      Size width = 1;
-      for (std::size_t i = 1; i < b->rank; ++i) width *= b->sizes()[i];
-      Shape shape(b->sizes() + 1, b->sizes() + b->rank);
-      if (!drop) shape.insert(0, length);
-      return Var<T>(Handle(detail::new_contiguous_view(b, start * width, shape)));
+  Block* value(TapeCore* tape, Block& x) const {
+    const Size* from = x.sizes();
+    Size sizes[Shape::max_rank], outer = 1, inner = 1;
+    std::size_t rank = 0;
+    for (std::size_t i = 0; i < x.rank; ++i) {
+      if (i < axis) outer *= from[i];
+      if (i > axis) inner *= from[i];
+      if (i != axis || !drop) sizes[rank++] = i == axis ? length : from[i];
     }
-    Strides strides = strides_of(b);
-    Shape shape = b->shape();
+    const Size width = inner * length, row = inner * from[axis];
+    if (!x.contiguous || step != 1 || width * outer * static_cast<Size>(sizeof(T)) > detail::small_value) {
+      return view(x, sizes, rank);
+    }
+    Block* y = detail::new_result<T>(tape, sizes, rank);
+    const T* source = x.data<T>() + start * inner;
+    T* to = y->data<T>();
+    for (Size o = 0; o < outer; ++o) std::copy_n(source + o * row, width, to + o * width);
+    return y;
+  }
+  [[gnu::noinline]] Block* view(Block& x, const Size* sizes, std::size_t rank) const {
+    Size strides[Shape::max_rank];
+    x.get_strides(strides);
     const Size offset = start * strides[axis];
     strides[axis] *= step;
-    shape[axis] = length;
-    if (drop) {
-      shape.erase(axis);
-      for (std::size_t i = axis; i < shape.rank(); ++i) strides[i] = strides[i + 1];
-    }
-    return view<T>(b, offset, shape, strides);
+    if (drop) std::copy(strides + axis + 1, strides + x.rank, strides + axis);
+    return detail::new_view(&x, offset, sizes, rank, strides).give();
   }
   template <class T>
   detail::Region<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    return {g, x.shape(), axis, start, step, drop};
+    return {detail::alias(g), x.shape(), axis, start, step, drop};
   }
 };
 
@@ -207,126 +144,120 @@ Length resolve(const Range& r, Size n) {
   return {start, span <= 0 ? 0 : (span + stride - 1) / stride};
 }
 
-}  // namespace
+// Consecutive parts of an array along one axis: one node with several results. A sweep gathers their
+// cotangents in one pass, where a slice for each would clear the whole array first.
+template <class T>
+struct Parts {
+  std::uint32_t count;
+  std::uint8_t axis;
+  bool drop;  // each part is one element wide, and lacks the axis
 
-template <Real T>
-Var<T> reshape(const Var<T>& x, const Shape& shape) {
-  const Shape old = x.shape();
-  if (old == shape) return x;
-  if (old.size() != shape.size()) {
-    fail("reshape", "cannot make " + to_string(shape) + " (" + std::to_string(shape.size()) +
-                        " elements) from " + to_string(old) + " (" + std::to_string(old.size()) +
-                        ")");
+  static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
+  Node** results() { return reinterpret_cast<Node**>(this + 1); }
+  Size extent(const Node& result) const { return drop ? 1 : result.value->sizes()[axis]; }
+
+  static void sweep(Node& n, Sweep& sweep) {
+    Parts& parts = of(n);
+    if (sweep.recorded() || !sweep.wants(n, 0)) {
+      parts.add_regions(n, sweep);
+    } else {
+      parts.gather(*n.inputs()[0].node(), sweep);
+    }
+    for (std::uint32_t k = 0; k < parts.count; ++k) sweep.free_value(*parts.results()[k]);
   }
-  return apply(Reshape{shape}, x);
-}
+  static void push(Node& n, Push& push) {
+    Parts& parts = of(n);
+    const Var<T> t = push.input_tangent<T>(n, 0);
+    Size at = 0;
+    for (std::uint32_t k = 0; !t.empty() && k < parts.count; ++k) {
+      Node& r = *parts.results()[k];
+      const Size width = parts.extent(r);
+      push.set(r, apply(Slice{parts.axis, parts.drop, at, 1, width}, t));
+      at += width;
+    }
+  }
+  static constexpr OpTable table{"split", sweep, push, nullptr, OpTable::Kind::several};
 
-template <Real T>
-Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes) {
-  Shape shape;
-  Size known = 1;
-  std::optional<std::size_t> open;
-  for (Size n : sizes) {
-    if (n == -1 && !open) {
-      open = shape.rank();
-      shape.push_back(1);
+ private:
+  void add_regions(Node& n, Sweep& sweep) {
+    Size at = 0;
+    for (std::uint32_t k = 0; k < count; ++k) {
+      Node& r = *results()[k];
+      Var<T> g = sweep.take<T>(r);
+      if (!g.empty() && sweep.wants(n, 0)) {
+        Node& x = *n.inputs()[0].node();
+        sweep.add(x, detail::Region<T>{std::move(g), x.value->shape(), axis, at, 1, drop});
+      }
+      at += extent(r);
+    }
+  }
+
+  // Written over an array of the input's shape, or added to one that is there already.
+  void gather(Node& x, Sweep& sweep) {
+    bool any = false;
+    for (std::uint32_t k = 0; k < count; ++k) any = any || results()[k]->slot;
+    if (!any) return;
+    Block* sum = detail::writable_block(x.slot);
+    Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), *x.value));
+    T* out = (sum ? sum : fresh.get())->template data<T>();
+    const Size* sizes = x.value->sizes();
+    Size outer = 1, inner = 1;
+    for (std::size_t i = 0; i < axis; ++i) outer *= sizes[i];
+    for (std::size_t i = axis + 1u; i < x.value->rank; ++i) inner *= sizes[i];
+    const Size row = inner * sizes[axis];
+    for (std::uint32_t k = 0; k < count; ++k) {
+      const Size width = inner * extent(*results()[k]);
+      Ref g = sweep.take_block<T>(*results()[k]);
+      if (g && !g->contiguous) g = detail::contiguous(g.get());
+      for (Size o = 0; o < outer; ++o) {
+        T* to = out + o * row;
+        if (!g) {
+          if (!sum) std::fill_n(to, width, T(0));
+          continue;
+        }
+        const T* from = g->template data<T>() + o * width;
+        if (sum) {
+          for (Size i = 0; i < width; ++i) to[i] += from[i];
+        } else {
+          std::copy_n(from, width, to);
+        }
+      }
+      out += width;
+    }
+    if (fresh) sweep.add_block<T>(x, std::move(fresh));
+  }
+};
+
+// `width(k)` is the extent of part k.
+template <class T, class Width>
+void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count, Width&& width,
+                Var<T>* out) {
+  Block* b = x.handle().block();
+  auto* tape = static_cast<TapeCore*>(x.handle().tape());
+  Node* n = nullptr;
+  if (tape && count > 0) {
+    n = tape->record(&Parts<T>::table, 1, sizeof(Parts<T>) + count * sizeof(Node*), nullptr);
+    tape->set_input(n, 0, x.handle());
+    new (n->op()) Parts<T>{static_cast<std::uint32_t>(count), static_cast<std::uint8_t>(axis), drop};
+  }
+  Slice part{static_cast<std::uint8_t>(axis), drop, 0, 1, 0};
+  for (std::size_t k = 0; k < count; ++k) {
+    part.start += part.length;
+    part.length = width(k);
+    Block* value = part.template value<T>(tape, *b);
+    if (!n) {
+      out[k] = Var<T>(Handle(Ref(value)));
       continue;
     }
-    if (n < 0) fail("reshape", n == -1 ? "more than one size is -1" : "a size is negative");
-    shape.push_back(n);
-    known *= n;
+    Node* r = tape->record(&detail::result_table, 1, 0, nullptr);
+    r->value = value;
+    r->inputs()[0] = detail::Input(n);
+    Parts<T>::of(*n).results()[k] = r;
+    out[k] = Var<T>(Handle(r, tape));
   }
-  if (open) {
-    if (known == 0 || x.size() % known != 0) {
-      fail("reshape", "cannot work out the size given as -1: " + std::to_string(x.size()) +
-                          " elements of " + to_string(x.shape()) + " do not divide by " +
-                          std::to_string(known));
-    }
-    shape[*open] = x.size() / known;
-  }
-  return reshape(x, shape);
 }
 
-template <Real T>
-Var<T> permute(const Var<T>& x, std::span<const Size> order) {
-  Permute op;
-  const std::size_t rank = x.rank();
-  unsigned seen = 0;
-  if (order.size() == rank) {
-    for (std::size_t i = 0; i < rank; ++i) {
-      const std::size_t axis = normalize_axis("permute", order[i], rank);
-      op.order[i] = static_cast<std::uint8_t>(axis);
-      seen |= 1U << axis;
-    }
-  }
-  if (order.size() != rank || seen != (1U << rank) - 1) {
-    fail("permute", "the order " + shape_string(order) + " does not name each axis of " +
-                        to_string(x.shape()) + " once");
-  }
-  return apply(op, x);
-}
-template <Real T>
-Var<T> permute(const Var<T>& x, std::initializer_list<Size> order) {
-  return permute(x, std::span<const Size>(order.begin(), order.size()));
-}
-
-template <Real T>
-Var<T> transpose(const Var<T>& x) {
-  const std::size_t rank = x.rank();
-  if (rank < 2) {
-    fail("transpose",
-         "needs at least two axes, got " + to_string(x.shape()) +
-             ". A vector is its own transpose; expand(x, 0) or expand(x, 1) makes a matrix");
-  }
-  Permute op;
-  for (std::size_t i = 0; i < rank; ++i) op.order[i] = static_cast<std::uint8_t>(i);
-  std::swap(op.order[rank - 1], op.order[rank - 2]);
-  return apply(op, x);
-}
-
-template <Real T>
-Var<T> squeeze(const Var<T>& x, const Axes& axes) {
-  const Shape old = x.shape();
-  const unsigned mask = axes.mask("squeeze", old.rank());
-  const bool all = mask == (1U << old.rank()) - 1;
-  Shape shape;
-  for (std::size_t i = 0; i < old.rank(); ++i) {
-    if (!(mask >> i & 1) || (all && old[i] != 1)) {
-      shape.push_back(old[i]);
-    } else if (old[i] != 1) {
-      fail("squeeze",
-           "axis " + std::to_string(i) + " of " + to_string(old) + " does not have size 1");
-    }
-  }
-  return reshape(x, shape);
-}
-
-template <Real T>
-Var<T> expand(const Var<T>& x, Size axis) {
-  Shape shape = x.shape();
-  shape.insert(normalize_axis("expand", axis, shape.rank() + 1), 1);
-  return reshape(x, shape);
-}
-
-template <Real T>
-Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
-  const Shape old = x.shape();
-  if (old == shape) return x;
-  if (old.rank() > shape.rank() || !(broadcast_shapes("broadcast_to", old, shape) == shape)) {
-    fail("broadcast_to", to_string(old) + " does not broadcast to " + to_string(shape));
-  }
-  return apply(BroadcastTo{shape}, x);
-}
-
-template <Real T>
-Var<T> sum_to(const Var<T>& x, const Shape& shape) {
-  const Shape old = x.shape();
-  if (old == shape) return x;
-  if (shape.rank() > old.rank() || !(broadcast_shapes("sum_to", old, shape) == old)) {
-    fail("sum_to", to_string(shape) + " does not broadcast to " + to_string(old));
-  }
-  return apply(SumTo{shape}, x);
-}
+}  // namespace
 
 template <Real T>
 Var<T> slice(const Var<T>& x, Size axis, const Range& range) {
@@ -410,21 +341,19 @@ Var<T> stack(std::span<const Var<T>> parts, Size axis) {
 }
 
 template <class T>
-Size detail::split_width(const Var<T>& x, Size count, Size axis) {
+void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts) {
   const std::size_t a = normalize_axis("split", axis, x.rank());
-  const Size n = x.handle().block()->sizes()[a];
-  if (count <= 0 || n % count != 0) {
+  const Size n = x.handle().block()->sizes()[a], k = static_cast<Size>(count);
+  if (k <= 0 || n % k != 0) {
     fail("split", "axis " + std::to_string(a) + " of " + to_string(x.shape()) +
-                      " does not divide into " + std::to_string(count) + " equal parts");
+                      " does not divide into " + std::to_string(k) + " equal parts");
   }
-  return n / count;
+  split_into(x, a, false, count, [&](std::size_t) { return n / k; }, parts);
 }
 template <Real T>
 std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
-  const Size width = detail::split_width(x, count, axis);
-  std::vector<Var<T>> parts;
-  parts.reserve(static_cast<std::size_t>(count));
-  for (Size k = 0; k < count; ++k) parts.push_back(slice(x, axis, {k * width, (k + 1) * width}));
+  std::vector<Var<T>> parts(static_cast<std::size_t>(std::max<Size>(count, 0)));
+  detail::split_equally(x, parts.size(), axis, parts.data());
   return parts;
 }
 template <Real T>
@@ -438,23 +367,16 @@ std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes, Si
                       " do not add up to axis " + std::to_string(a) + " of " +
                       to_string(x.shape()));
   }
-  std::vector<Var<T>> parts;
-  Size at = 0;
-  for (Size s : sizes) {
-    parts.push_back(apply(Slice{static_cast<std::uint8_t>(a), false, s ? at : 0, 1, s}, x));
-    at += s;
-  }
+  std::vector<Var<T>> parts(sizes.size());
+  split_into(x, a, false, parts.size(), [&](std::size_t k) { return sizes.begin()[k]; },
+             parts.data());
   return parts;
 }
 template <Real T>
 std::vector<Var<T>> unbind(const Var<T>& x, Size axis) {
   const std::size_t a = normalize_axis("unbind", axis, x.rank());
-  const Size n = x.handle().block()->sizes()[a];
-  std::vector<Var<T>> parts;
-  parts.reserve(static_cast<std::size_t>(n));
-  for (Size k = 0; k < n; ++k) {
-    parts.push_back(apply(Slice{static_cast<std::uint8_t>(a), true, k, 1, 1}, x));
-  }
+  std::vector<Var<T>> parts(static_cast<std::size_t>(x.handle().block()->sizes()[a]));
+  split_into(x, a, true, parts.size(), [](std::size_t) { return Size{1}; }, parts.data());
   return parts;
 }
 
@@ -467,17 +389,6 @@ Var<T> pad(const Var<T>& x, Size axis, Size before, Size after, T value) {
   right[a] = after;
   return concat({full<T>(left, value), x, full<T>(right, value)}, static_cast<Size>(a));
 }
-template <Real T>
-Var<T> repeat(const Var<T>& x, Size times, Size axis) {
-  if (times < 0) fail("repeat", "the count is negative");
-  const std::size_t a = normalize_axis("repeat", axis, x.rank());
-  Shape wide = x.shape();
-  Shape merged = wide;
-  merged[a] *= times;
-  wide.insert(a + 1, times);
-  return reshape(broadcast_to(expand(x, static_cast<Size>(a) + 1), wide), merged);
-}
-
 namespace detail {
 template <class T>
 Var<T> assemble(const Shape& shape, std::span<const Region<T>> regions) {
@@ -493,24 +404,8 @@ template Var<float> assemble(const Shape&, std::span<const Region<float>>);
 template Var<double> assemble(const Shape&, std::span<const Region<double>>);
 }  // namespace detail
 
-template Var<float> reshape(const Var<float>&, const Shape&);
-template Var<double> reshape(const Var<double>&, const Shape&);
-template Var<float> reshape(const Var<float>&, std::initializer_list<Size>);
-template Var<double> reshape(const Var<double>&, std::initializer_list<Size>);
-template Var<float> permute(const Var<float>&, std::span<const Size>);
-template Var<double> permute(const Var<double>&, std::span<const Size>);
-template Var<float> permute(const Var<float>&, std::initializer_list<Size>);
-template Var<double> permute(const Var<double>&, std::initializer_list<Size>);
-template Var<float> transpose(const Var<float>&);
-template Var<double> transpose(const Var<double>&);
-template Var<float> squeeze(const Var<float>&, const Axes&);
-template Var<double> squeeze(const Var<double>&, const Axes&);
-template Var<float> expand(const Var<float>&, Size);
-template Var<double> expand(const Var<double>&, Size);
-template Var<float> broadcast_to(const Var<float>&, const Shape&);
-template Var<double> broadcast_to(const Var<double>&, const Shape&);
-template Var<float> sum_to(const Var<float>&, const Shape&);
-template Var<double> sum_to(const Var<double>&, const Shape&);
+template void detail::split_equally(const Var<float>&, std::size_t, Size, Var<float>*);
+template void detail::split_equally(const Var<double>&, std::size_t, Size, Var<double>*);
 template Var<float> slice(const Var<float>&, Size, const Range&);
 template Var<double> slice(const Var<double>&, Size, const Range&);
 template Var<float> slice(const Var<float>&, std::initializer_list<Range>);
@@ -523,8 +418,6 @@ template Var<float> concat(std::span<const Var<float>>, Size);
 template Var<double> concat(std::span<const Var<double>>, Size);
 template Var<float> stack(std::span<const Var<float>>, Size);
 template Var<double> stack(std::span<const Var<double>>, Size);
-template Size detail::split_width(const Var<float>&, Size, Size);
-template Size detail::split_width(const Var<double>&, Size, Size);
 template std::vector<Var<float>> split(const Var<float>&, Size, Size);
 template std::vector<Var<double>> split(const Var<double>&, Size, Size);
 template std::vector<Var<float>> split(const Var<float>&, std::initializer_list<Size>, Size);
@@ -533,7 +426,5 @@ template std::vector<Var<float>> unbind(const Var<float>&, Size);
 template std::vector<Var<double>> unbind(const Var<double>&, Size);
 template Var<float> pad(const Var<float>&, Size, Size, Size, float);
 template Var<double> pad(const Var<double>&, Size, Size, Size, double);
-template Var<float> repeat(const Var<float>&, Size, Size);
-template Var<double> repeat(const Var<double>&, Size, Size);
 
 }  // namespace unroll

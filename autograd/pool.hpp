@@ -1,0 +1,136 @@
+// The pool of a thread, for the files that take and return blocks in their inner loops (others call take_block and release).
+//
+// Invariant: free lists by size class, which only the owning thread touches; other threads push what they let go of onto
+// a list of its own, from which the owner fetches it when a class runs out.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "unroll/autograd/tape.hpp"
+
+// Under a sanitizer every block is its own allocation: a pool would hide each use after free.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLL_BYPASS_POOL 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define UNROLL_BYPASS_POOL 1
+#endif
+#endif
+
+namespace unroll::detail {
+
+#ifdef UNROLL_BYPASS_POOL
+constexpr bool bypass_pool = true;
+#else
+constexpr bool bypass_pool = false;
+#endif
+
+// Sizes 64, 96, 128, 192, 256, 384, ...: two classes to each power of two.
+constexpr std::size_t class_count = 2 * 40;
+constexpr Size class_bytes(std::size_t c) {
+  const Size power = Size{64} << (c / 2);
+  return c % 2 == 0 ? power : power + power / 2;
+}
+constexpr std::size_t class_of(std::size_t bytes) {
+  if (bytes <= 64) return 0;
+  const std::size_t k = static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^k < bytes <= 2^(k+1)
+  const std::size_t power = std::size_t{1} << k;
+  return bytes <= power + power / 2 ? 2 * (k - 6) + 1 : 2 * (k - 6) + 2;
+}
+
+class Pool {
+ public:
+  Block* take(std::size_t size_class) {
+    Block* b = size_class < class_count ? free_[size_class] : nullptr;
+    if (b) [[likely]] {
+      free_[size_class] = b->base;
+    } else {
+      b = refill(size_class);
+    }
+    live_ += class_bytes(size_class);
+    if (live_ > peak_) peak_ = live_;
+    return b;
+  }
+  void give(Block* b) {
+    const std::size_t c = b->size_class;
+    live_ -= class_bytes(c);
+    if constexpr (bypass_pool) {
+      give_to_system(b);
+    } else {
+      b->base = free_[c];
+      free_[c] = b;
+    }
+  }
+  void give_from_another_thread(Block* b);
+  void drain();
+  void trim();
+  MemoryReport report() {
+    drain();
+    return {live_, peak_, owned_ - live_};
+  }
+  void reset_peak() { peak_ = live_; }
+
+ private:
+  Block* refill(std::size_t size_class);
+  void give_to_system(Block* b);
+
+  struct Free {
+    void operator()(char* p) const { std::free(p); }
+  };
+  std::array<Block*, class_count> free_{};
+  Size live_ = 0, peak_ = 0, owned_ = 0;
+  std::atomic<Block*> remote_{nullptr};
+  char* slab_at_ = nullptr;
+  std::size_t slab_left_ = 0;
+  std::vector<std::unique_ptr<char, Free>> slabs_;
+};
+
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local Pool* current_pool;
+Pool& lease_pool();
+
+[[gnu::always_inline]] inline Pool& this_pool() {
+  return current_pool ? *current_pool : lease_pool();
+}
+
+// An uninitialised block of the model's type and shape.
+inline Block* new_like(Pool& pool, const Block& model) {
+  const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
+  if (model.base || !model.contiguous) {
+    return new_block(pool, model.dtype, element, model.sizes(), model.rank);
+  }
+  Block* b = pool.take(model.size_class);
+  b->refs.store(1, std::memory_order_relaxed);
+  b->dtype = model.dtype;
+  b->rank = model.rank;
+  b->contiguous = true;
+  b->packable = model.packable;
+  b->in_tape = false;
+  b->base = nullptr;
+  b->elements = reinterpret_cast<char*>(b) + (static_cast<const char*>(model.elements) -
+                                              reinterpret_cast<const char*>(&model));
+  copy_sizes(b->sizes(), model.sizes(), model.rank);
+  if (model.packable) {
+    std::memset(static_cast<void*>(b->sizes() + 2), 0,
+                Block::packed_slots * sizeof(std::uintptr_t));
+  }
+  return b;
+}
+
+// Memory for the result of an op: of the next node where there is a tape.
+template <class T>
+Block* new_result(TapeCore* tape, const Size* sizes, std::size_t rank) {
+  return tape ? tape->new_value(dtype_of<T>, sizes, rank)
+              : new_block(this_pool(), dtype_of<T>, sizeof(T), sizes, rank);
+}
+
+// May the holder of one reference write to it, and are its elements in order?
+inline Block* writable_block(std::uintptr_t slot) {
+  auto* b = reinterpret_cast<Block*>(slot & 1 ? 0 : slot);
+  return b && b->exclusive() ? b : nullptr;
+}
+
+}  // namespace unroll::detail
