@@ -3,8 +3,9 @@
 
 #include <cblas.h>
 
-#include "unroll/bench/hand_common.hpp"
+#include "unroll/autograd/shape.hpp"
 #include "unroll/bench/measure.hpp"
+#include "unroll/bench/problem.hpp"
 
 namespace unroll::bench {
 
@@ -15,18 +16,30 @@ inline double flops(const Case& c, double gates) {
          2 * static_cast<double>(c.B) * h * 3 * gates * h;
 }
 
+// c = op(a) op(b) + beta c; one row by gemv, which OpenBLAS has the faster code for.
 template <class T>
 void blas(bool ta, bool tb, Size m, Size n, Size k, const T* a, const T* b, T* c, T beta) {
+  constexpr bool single = std::is_same_v<T, float>;
   const auto i = [](Size x) { return static_cast<blasint>(x); };
   const auto f = [](bool t) { return t ? CblasTrans : CblasNoTrans; };
   const Size lda = ta ? m : k, ldb = tb ? k : n;
-  if constexpr (std::is_same_v<T, float>) {
-    cblas_sgemm(CblasRowMajor, f(ta), f(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c,
-                i(n));
-  } else {
-    cblas_dgemm(CblasRowMajor, f(ta), f(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c,
-                i(n));
+  if (m == 1 && !ta) {
+    const auto gemv = [] {
+      if constexpr (single)
+        return cblas_sgemv;
+      else
+        return cblas_dgemv;
+    }();
+    gemv(CblasRowMajor, f(!tb), i(tb ? n : k), i(ldb), 1, b, i(ldb), a, 1, beta, c, 1);
+    return;
   }
+  const auto gemm = [] {
+    if constexpr (single)
+      return cblas_sgemm;
+    else
+      return cblas_dgemm;
+  }();
+  gemm(CblasRowMajor, f(ta), f(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c, i(n));
 }
 
 // Seconds that cblas takes for the same products.

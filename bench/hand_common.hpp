@@ -1,80 +1,22 @@
-// What the hand-written training steps share: the problem, its weights, the read-out and the update.
+// What the hand-written training steps share: the products, the read-out and the update.
 //
 //   HandLstm<float> hand(problem, weights);
 //   double loss = hand.step(0.01);                     // forward, backward to all weights, SGD
+//   hand.begin(); const float* h = hand.advance(x);    // or: forward only, from a zero state, step by step
 //
 // These steps are the limit that speed is measured against: no tape, no allocation in a step, one product over all T·B rows
 // for the input projection, the logits and each weight gradient, the recurrent weights packed once per step of training.
 // Elementwise code runs over the library's own lanes, so the mathematics is the same.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <random>
+#include <optional>
 
 #include "unroll/autograd/ops/elementwise.hpp"
 #include "unroll/autograd/tape.hpp"
 #include "unroll/bench/packed_gemm.hpp"
+#include "unroll/bench/problem.hpp"
 
 namespace unroll::bench {
-
-constexpr Size classes = 64;
-
-struct Case {
-  Size H = 16, B = 1, T = 50;
-};
-
-// U [gates·H, H], W [gates·H, H], b [gates·H]; bn [H] is the GRU's inner bias, empty elsewhere; V [classes, H], c [classes].
-template <class T>
-struct Weights {
-  std::vector<T> U, W, b, bn, V, c;
-  template <class F>
-  void each(F&& f) {
-    f(U), f(W), f(b), f(bn), f(V), f(c);
-  }
-};
-
-template <class T>
-struct Problem {
-  Case size;
-  std::vector<T> xs;                 // [T, B, H]
-  std::vector<std::int64_t> labels;  // [T, B]
-};
-
-// The same numbers for both element types.
-class Numbers {
- public:
-  explicit Numbers(std::uint64_t seed) : generator_(seed) {}
-  double operator()(double bound) {
-    return bound * (static_cast<double>(generator_() >> 11) * 0x1p-52 - 1);
-  }
-  Size below(Size n) { return static_cast<Size>(generator_() % static_cast<std::uint64_t>(n)); }
-
- private:
-  std::mt19937_64 generator_;
-};
-
-template <class T>
-Problem<T> make_problem(const Case& size) {
-  Numbers numbers(1);
-  Problem<T> p{size, {}, {}};
-  for (Size i = 0; i < size.T * size.B * size.H; ++i) p.xs.push_back(static_cast<T>(numbers(1)));
-  for (Size i = 0; i < size.T * size.B; ++i) p.labels.push_back(numbers.below(classes));
-  return p;
-}
-
-template <class T>
-Weights<T> make_weights(Size H, Size gates, bool inner_bias) {
-  Numbers numbers(2);
-  const double bound = 1 / std::sqrt(static_cast<double>(H));
-  const auto some = [&](Size n) {
-    std::vector<T> v;
-    for (Size i = 0; i < n; ++i) v.push_back(static_cast<T>(numbers(bound)));
-    return v;
-  };
-  return {some(gates * H * H),      some(gates * H * H), some(gates * H),
-          some(inner_bias ? H : 0), some(classes * H),   some(classes)};
-}
 
 // f(width of the stretch, load, store) over [0, n) in lanes; the last may be partial.
 template <class T, class F>
@@ -115,8 +57,6 @@ class Recurrence {
 template <class T>
 class HandStep {
  public:
-  const Weights<T>& weights() const { return w_; }
-
  protected:
   HandStep(const Problem<T>& problem, Weights<T> weights)
       : problem_(problem),
@@ -133,6 +73,14 @@ class HandStep {
     dh_.resize(static_cast<std::size_t>(rows * H));
     y_.resize(static_cast<std::size_t>(rows * classes));
   }
+
+  // For steps one by one: the input weights are packed once, z = x Uᵀ for one step, and the state is what the last one left.
+  void begin_one_by_one() {
+    input_.emplace(B, H, gates * H);
+    input_->pack({w_.U.data(), 1, H});
+    std::fill(h_.begin(), h_.end(), T(0));
+  }
+  void project_one(const T* x) { (*input_)(x, H, z_.data(), gates * H, false); }
 
   // z = xs Uᵀ for all steps.
   void project() {
@@ -178,6 +126,7 @@ class HandStep {
   Size H, B, steps, rows, gates;
   Weights<T> w_, g_;
   Gemm<T> gemm_;
+  std::optional<Recurrence<T>> input_;
   std::vector<T> z_;   // [T·B, gates·H]: pre-activations, then activations, then their cotangents
   std::vector<T> h_;   // [T·B, H]
   std::vector<T> dh_;  // [T·B, H]

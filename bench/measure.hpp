@@ -13,11 +13,13 @@
 
 namespace unroll::bench {
 
-inline double cpu_seconds() {
+inline double clock_seconds(clockid_t clock) {
   timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  clock_gettime(clock, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
+inline double cpu_seconds() { return clock_seconds(CLOCK_PROCESS_CPUTIME_ID); }
+inline double wall_seconds() { return clock_seconds(CLOCK_MONOTONIC); }
 
 inline double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());

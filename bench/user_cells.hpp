@@ -1,9 +1,9 @@
 // The cells as a user of the library would write them, from plain ops and with `fuse`, the library's own layers, and the
-// training step around them.
+// training programs around them.
 #pragma once
 
 #include "unroll/autograd/autograd.hpp"
-#include "unroll/bench/hand_common.hpp"
+#include "unroll/bench/training_step.hpp"
 #include "unroll/nn/nn.hpp"
 
 namespace unroll::bench {
@@ -111,31 +111,24 @@ struct UserModel {
     return std::tuple{field("cell", &UserModel::cell), field("V", &UserModel::V),
                       field("c", &UserModel::c)};
   }
+  static UserModel of(const Weights<T>& w, Size H) {
+    return {Cell(w, H), Var<T>({classes, H}, w.V), Var<T>({classes}, w.c)};
+  }
 };
 
 template <class T, class Cell>
-class UserStep {
+class UserProgram {
  public:
-  UserStep(const Problem<T>& problem, const Weights<T>& w, ReadOut read_out)
+  using Model = UserModel<T, Cell>;
+  UserProgram(const Problem<T>& problem, ReadOut read_out)
       : size_(problem.size),
         read_out_(read_out),
         xs_(Shape{size_.T, size_.B, size_.H}, problem.xs),
-        labels_(Shape{size_.T * size_.B, 1}, problem.labels),
-        model_{Cell(w, size_.H), Var<T>({classes, size_.H}, w.V), Var<T>({classes}, w.c)} {
+        labels_(Shape{size_.T * size_.B, 1}, problem.labels) {
     rows_.reserve(static_cast<std::size_t>(size_.T));
   }
 
-  double step(double rate) {
-    const auto [loss, gradient] =
-        value_and_grad([&](const Model& m) { return sequence_loss(m); }, model_);
-    model_ = tree_map([&](const auto& p, const auto& g) { return p - rate * g; }, model_, gradient);
-    return static_cast<double>(loss.item());
-  }
-
- private:
-  using Model = UserModel<T, Cell>;
-
-  Var<T> sequence_loss(const Model& m) {
+  Var<T> loss(const Model& m) {
     State<T> s{zeros<T>({size_.B, size_.H}), zeros<T>({size_.B, size_.H})};
     rows_.clear();
     for (Size t = 0; t < size_.T; ++t) {
@@ -147,13 +140,23 @@ class UserStep {
     const Var<T> y = read_out_ == ReadOut::per_step ? joined : linear(joined, m.V, m.c);
     return mean(logsumexp(y, {-1}, KeepDims::yes) - gather(y, labels_, 1));
   }
+  void update(Model& model, const Model& gradient, double rate) const {
+    model = tree_map([&](const auto& p, const auto& g) { return p - rate * g; }, model, gradient);
+  }
 
+ private:
   Case size_;
   ReadOut read_out_;
   Var<T> xs_;
   Indices labels_;
-  Model model_;
   std::vector<Var<T>> rows_;
+};
+
+template <class T, class Cell>
+class UserStep : public TrainingStep<UserProgram<T, Cell>, UserModel<T, Cell>> {
+ public:
+  UserStep(const Problem<T>& problem, const Weights<T>& w, ReadOut read_out)
+      : UserStep::TrainingStep({problem, read_out}, UserModel<T, Cell>::of(w, problem.size.H)) {}
 };
 
 // ---- the library's layers ----------------------------------------------------------------------------------------------
@@ -184,40 +187,51 @@ struct LayerModel {
 };
 
 template <class T, class Cell>
-class LayerStep {
+LayerModel<T, Cell> layer_model(const Weights<T>& w, Cell cell, Size H) {
+  return {std::move(cell), {Var<T>({classes, H}, w.V), Var<T>({classes}, w.c)}};
+}
+
+template <class T, class Cell>
+class LayerProgram {
  public:
-  LayerStep(const Problem<T>& problem, const Weights<T>& w, Cell cell)
+  using Model = LayerModel<T, Cell>;
+  LayerProgram(const Problem<T>& problem, const Model& model)
       : xs_(Shape{problem.size.T, problem.size.B, problem.size.H}, problem.xs),
         labels_(Shape{problem.size.T, problem.size.B}, problem.labels),
-        model_{std::move(cell), {Var<T>({classes, problem.size.H}, w.V), Var<T>({classes}, w.c)}},
-        sgd_(model_) {
-    if constexpr (requires { model_.cell.bias_hh; }) {
-      const Size H = problem.size.H, all = model_.cell.bias_hh.size();
+        sgd_(model) {
+    if constexpr (requires { model.cell.bias_hh; }) {
+      const Size H = problem.size.H, all = model.cell.bias_hh.size();
       mask_ = all == 3 * H ? concat({zeros<T>({2 * H}), ones<T>({H})}) : zeros<T>({all});
     }
   }
 
-  double step(double rate) {
-    auto [loss, gradient] = value_and_grad(
-        [&](const Model& m) {
-          const auto run = unroll::unroll(m.cell, xs_, m.cell.initial_state(xs_.size(1)));
-          return cross_entropy(m.read_out(run.outputs), labels_);
-        },
-        model_);
-    if constexpr (requires { model_.cell.bias_hh; })
+  Var<T> loss(const Model& m) const {
+    const auto run = unroll::unroll(m.cell, xs_, m.cell.initial_state(xs_.size(1)));
+    return cross_entropy(m.read_out(run.outputs), labels_);
+  }
+  void update(Model& model, Model& gradient, double rate) {
+    if constexpr (requires { model.cell.bias_hh; })
       gradient.cell.bias_hh = gradient.cell.bias_hh * mask_;
     sgd_.options.learning_rate = rate;
-    sgd_.step(model_, gradient);
-    return static_cast<double>(loss.item());
+    sgd_.step(model, gradient);
   }
 
  private:
-  using Model = LayerModel<T, Cell>;
   Var<T> xs_;
   Indices labels_;
-  Model model_;
   Sgd<Model> sgd_;
   Var<T> mask_;
+};
+
+template <class T, class Cell>
+class LayerStep : public TrainingStep<LayerProgram<T, Cell>, LayerModel<T, Cell>> {
+ public:
+  LayerStep(const Problem<T>& problem, const Weights<T>& w, Cell cell)
+      : LayerStep(problem, layer_model(w, std::move(cell), problem.size.H)) {}
+
+ private:
+  LayerStep(const Problem<T>& problem, const LayerModel<T, Cell>& model)
+      : LayerStep::TrainingStep({problem, model}, model) {}
 };
 
 }  // namespace unroll::bench

@@ -1,0 +1,134 @@
+// Implementations that are measured in turns: what each offers, and the taking of turns.
+//
+//   std::vector<std::unique_ptr<Runner>> runners;
+//   runners.push_back(in_process("hand", step, Clock::cpu));       // step->step(rate) -> loss
+//   const auto seconds = take_turns(runners, {.alternations = 30});
+//   interval(ratios(seconds[1], seconds[0]));                      // alternation by alternation
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "unroll/autograd/block.hpp"
+#include "unroll/bench/allocation_counter.hpp"
+#include "unroll/bench/measure.hpp"
+#include "unroll/bench/workers.hpp"
+
+namespace unroll::bench {
+
+enum class Clock { cpu, wall };
+inline double now(Clock clock) { return clock == Clock::cpu ? cpu_seconds() : wall_seconds(); }
+
+struct Turn {
+  double loss, seconds;  // loss: of the last step; seconds: of all of them
+};
+struct Cost {
+  std::int64_t peak_bytes;
+  double allocations;  // per step
+};
+
+class Runner {
+ public:
+  explicit Runner(std::string runner_name, int thread_count = 1)
+      : name(std::move(runner_name)), threads(thread_count) {}
+  virtual ~Runner() = default;
+  virtual Turn run(int steps, double rate) = 0;
+  virtual Cost cost(double rate) = 0;  // after warm-up
+  const std::string name;
+  const int threads;
+};
+
+// A step of this process. Its bytes: those it knows of (`bytes()`) or else `own` and what the pools of its threads reach.
+template <class Step>
+class InProcess : public Runner {
+ public:
+  InProcess(std::string runner_name, std::unique_ptr<Step> step, Clock clock, std::int64_t own)
+      : Runner(std::move(runner_name), threads_of(*step)),
+        step_(std::move(step)),
+        clock_(clock),
+        own_(own) {}
+  Turn run(int steps, double rate) override {
+    Turn turn{0, 0};
+    const double begin = now(clock_);
+    for (int i = 0; i < steps; ++i) turn.loss = step_->step(rate);
+    turn.seconds = now(clock_) - begin;
+    return turn;
+  }
+  Cost cost(double rate) override {
+    constexpr int steps = 4;
+    std::vector<Size> before(static_cast<std::size_t>(threads)), peak = before;
+    each_thread([&](int i) {
+      before[static_cast<std::size_t>(i)] = memory_report().live_bytes;
+      reset_memory_peak();
+    });
+    const auto asked = allocations();
+    run(steps, rate);
+    const auto made = static_cast<double>(allocations() - asked) / steps;
+    if constexpr (requires { step_->bytes(); }) {
+      return {static_cast<std::int64_t>(step_->bytes()), made};
+    } else {
+      each_thread([&](int i) {
+        peak[static_cast<std::size_t>(i)] =
+            memory_report().peak_bytes - before[static_cast<std::size_t>(i)];
+      });
+      std::int64_t bytes = own_;
+      for (Size p : peak) bytes += p;
+      return {bytes, made};
+    }
+  }
+
+ private:
+  static int threads_of(Step& step) {
+    if constexpr (requires { step.workers(); }) return step.workers().count();
+    return 1;
+  }
+  void each_thread(const std::function<void(int)>& f) {
+    if constexpr (requires { step_->workers(); }) {
+      step_->workers().run(f);
+    } else {
+      f(0);
+    }
+  }
+  std::unique_ptr<Step> step_;
+  Clock clock_;
+  std::int64_t own_;
+};
+template <class Step>
+std::unique_ptr<Runner> in_process(std::string name, std::unique_ptr<Step> step, Clock clock,
+                                   std::int64_t own = 0) {
+  return std::make_unique<InProcess<Step>>(std::move(name), std::move(step), clock, own);
+}
+
+struct Turns {
+  int alternations = 30;       // at least
+  double seconds = 2;          // of wall time, at least
+  double turn_seconds = 1e-3;  // a turn takes as many steps as fill this
+  double rate = 0.01;
+};
+// Seconds per step, by runner and alternation. The runners are warm after it has begun.
+inline std::vector<std::vector<double>> take_turns(
+    const std::vector<std::unique_ptr<Runner>>& runners, const Turns& turns) {
+  std::vector<int> steps;
+  for (const auto& r : runners) {
+    r->run(1, turns.rate);
+    steps.push_back(std::max(
+        1, static_cast<int>(turns.turn_seconds / std::max(r->run(1, turns.rate).seconds, 1e-7))));
+  }
+  std::vector<std::vector<double>> seconds(runners.size());
+  const double start = wall_seconds();
+  for (int a = 0; a < turns.alternations || wall_seconds() - start < turns.seconds; ++a) {
+    for (std::size_t k = 0; k < runners.size(); ++k)
+      seconds[k].push_back(runners[k]->run(steps[k], turns.rate).seconds / steps[k]);
+  }
+  return seconds;
+}
+
+inline std::vector<double> ratios(const std::vector<double>& above,
+                                  const std::vector<double>& below) {
+  std::vector<double> out;
+  for (std::size_t i = 0; i < above.size(); ++i) out.push_back(above[i] / below[i]);
+  return out;
+}
+
+}  // namespace unroll::bench
