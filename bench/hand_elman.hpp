@@ -41,6 +41,19 @@ class HandElman : public HandStep<T> {
     this->update(rate);
     return loss;
   }
+  // One step from x [B, H].
+  void begin() {
+    this->begin_one_by_one();
+    forward_.pack({this->w_.W.data(), 1, this->H});
+  }
+  const T* advance(const T* x) {
+    const Size H = this->H;
+    T *z = this->z_.data(), *h = this->h_.data();
+    this->project_one(x);
+    forward_(h, H, z, H, true);
+    for (Size i = 0; i < this->B; ++i) activate(z + i * H, this->w_.b.data(), h + i * H);
+    return h;
+  }
   std::size_t bytes() { return this->common_bytes() + forward_.bytes() + backward_.bytes(); }
 
  private:

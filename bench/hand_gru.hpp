@@ -23,8 +23,7 @@ class HandGru : public HandStep<T> {
   double step(double rate) {
     const Size H = this->H, B = this->B, n = B * H, G = 3 * H;
     T *z = this->z_.data(), *h = this->h_.data(), *dh = this->dh_.data(), *u = inner_.data();
-    forward_rz_.pack({this->w_.W.data(), 1, H});
-    forward_n_.pack({this->w_.W.data() + 2 * H * H, 1, H});
+    pack_forward();
     backward_.pack({this->w_.W.data(), H, 1});
     this->project();
     std::fill_n(u, n, T(0));
@@ -55,12 +54,31 @@ class HandGru : public HandStep<T> {
     this->update(rate);
     return loss;
   }
+  // One step from x [B, H].
+  void begin() {
+    this->begin_one_by_one();
+    pack_forward();
+  }
+  const T* advance(const T* x) {
+    const Size H = this->H, G = 3 * H;
+    T *z = this->z_.data(), *h = this->h_.data(), *u = inner_.data();
+    this->project_one(x);
+    forward_rz_(h, H, z, G, true);
+    forward_n_(h, H, u, H, false);
+    for (Size i = 0; i < this->B; ++i) activate(z + i * G, h + i * H, u + i * H, h + i * H);
+    return h;
+  }
   std::size_t bytes() {
     return this->common_bytes() + forward_rz_.bytes() + forward_n_.bytes() + backward_.bytes() +
            (inner_.size() + dz_.size()) * sizeof(T);
   }
 
  private:
+  void pack_forward() {
+    const Size H = this->H;
+    forward_rz_.pack({this->w_.W.data(), 1, H});
+    forward_n_.pack({this->w_.W.data() + 2 * H * H, 1, H});
+  }
   void activate(T* z, const T* before, T* u, T* h) const {
     const Size H = this->H;
     const T *b = this->w_.b.data(), *bn = this->w_.bn.data();

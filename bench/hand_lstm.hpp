@@ -50,6 +50,23 @@ class HandLstm : public HandStep<T> {
     this->update(rate);
     return loss;
   }
+  // h = h', c = c' for one step from x [B, H].
+  void begin() {
+    this->begin_one_by_one();
+    forward_.pack({this->w_.W.data(), 1, this->H});
+    std::fill(c_.begin(), c_.end(), T(0));
+  }
+  const T* advance(const T* x) {
+    const Size H = this->H, G = 4 * H;
+    T *z = this->z_.data(), *h = this->h_.data();
+    this->project_one(x);
+    forward_(h, H, z, G, true);
+    for (Size i = 0; i < this->B; ++i) {
+      T* c = c_.data() + i * H;
+      activate(z + i * G, c, c, tanh_c_.data() + i * H, h + i * H);
+    }
+    return h;
+  }
   std::size_t bytes() {
     return this->common_bytes() + forward_.bytes() + backward_.bytes() +
            (c_.size() + tanh_c_.size() + dc_.size()) * sizeof(T);
