@@ -1,4 +1,5 @@
-// How cost grows: with the number of steps of an unrolled cell, the number of slices of one array, the length of a chain.
+// How cost grows: with the number of steps of an unrolled cell, the number of slices of one array, the length of a chain; for a
+// training step of the library's LSTM with its width, the batch, the steps, and the threads that share the batch.
 //
 //   scaling --check
 //
@@ -11,8 +12,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "unroll/autograd/autograd.hpp"
 #include "unroll/bench/measure.hpp"
+#include "unroll/bench/user_cells.hpp"
 
 namespace {
 
@@ -38,16 +39,16 @@ double peak_gigabytes() {
   return static_cast<double>(usage.ru_maxrss) * 1024e-9;
 }
 
-double seconds_of(const auto& f) {
-  const double begin = cpu_seconds();
+double seconds_of(clockid_t clock, const auto& f) {
+  const double begin = clock_seconds(clock);
   f();
-  return cpu_seconds() - begin;
+  return clock_seconds(clock) - begin;
 }
 // The best of several: growth is what is wanted here, and a neighbour's noise only adds.
-double best(const auto& f) {
-  double best = seconds_of(f), total = best;
+double best(clockid_t clock, const auto& f) {
+  double best = seconds_of(clock, f), total = best;
   for (int r = 1; r < 3 || total < 0.3; ++r) {
-    const double s = seconds_of(f);
+    const double s = seconds_of(clock, f);
     best = std::min(best, s);
     total += s;
   }
@@ -55,13 +56,13 @@ double best(const auto& f) {
 }
 
 template <class F>
-std::vector<Point> measure(const char* what, std::initializer_list<Size> sizes, F&& f) {
+std::vector<Point> measure(const char* what, const std::vector<Size>& sizes, F&& f) {
   std::vector<Point> points;
   fmt::print("{}\n", what);
   for (Size n : sizes) {
-    const double s = best([&] { f(n); });
+    const double s = best(CLOCK_PROCESS_CPUTIME_ID, [&] { f(n); });
     points.push_back({static_cast<double>(n), s});
-    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.2f} GB\n", n,
+    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.1f} ns each   peak of the process {:.3f} GB\n", n,
                s * 1e3, s * 1e9 / static_cast<double>(n), peak_gigabytes());
     std::fflush(stdout);
   }
@@ -140,6 +141,60 @@ bool chain_of_additions() {
   return bar.met();
 }
 
+using LstmModel = LayerModel<float, Lstm<float>>;
+LstmModel lstm_model(Size H) {
+  const auto w = make_weights<float>(H, 4, false);
+  return layer_model(w, LayerOf<float>::lstm(w, H), H);
+}
+
+// A training step of the library's LSTM along one of H, B, T.
+void layer_along(const char* what, const std::vector<Size>& sizes, Case (*at)(Size)) {
+  using Step = TrainingStep<LayerProgram<float, Lstm<float>>, LstmModel>;
+  std::optional<Step> step;
+  Size made = 0;
+  measure(what, sizes, [&](Size n) {
+    if (made != n) {  // the best of several calls is taken, so making it does not count
+      const LstmModel model = lstm_model(at(n).H);
+      step.emplace(LayerProgram(make_problem<float>(at(n)), model), model);
+      made = n;
+    }
+    step->step(1e-3);
+  });
+}
+bool layer_along_all() {
+  layer_along("LSTM, training step along H: B = 1, T = 20", {16, 32, 64, 128, 256, 512},
+              [](Size n) {
+                return Case{n, 1, 20};
+              });
+  layer_along("LSTM, training step along B: H = 64, T = 20", {1, 4, 16, 64, 256}, [](Size n) {
+    return Case{64, n, 20};
+  });
+  layer_along("LSTM, training step along T: H = 64, B = 1", {10, 100, 1000, 10000}, [](Size n) {
+    return Case{64, 1, n};
+  });
+  return true;
+}
+
+// Wall time of the best step.
+bool threads_over_a_batch() {
+  const Case c{128, 32, 50};
+  const LstmModel model = lstm_model(c.H);
+  const auto problem = make_problem<float>(c);
+  const auto most = static_cast<int>(std::clamp<Size>(std::thread::hardware_concurrency(), 2, c.B));
+  fmt::print("LSTM, training step along threads: H = 128, B = 32, T = 50, wall time\n");
+  std::vector<Point> points;
+  for (int n = 1; n <= most; n *= 2) {
+    ParallelStep<LayerProgram<float, Lstm<float>>, LstmModel> step(
+        problem, model, n, [&](const Problem<float>& part) { return LayerProgram(part, model); });
+    const double s = best(CLOCK_MONOTONIC, [&] { step.step(1e-3); });
+    points.push_back({static_cast<double>(n), s});
+    fmt::print("  {:>9}  {:>10.3f} ms  {:>8.2f} times one thread's speed\n", n, s * 1e3,
+               points[0].seconds / s);
+  }
+  fmt::print("  exponent {:.3f}, -1 would be ideal\n", exponent(points));
+  return true;
+}
+
 // In a process of its own, so that what one part leaves in the heap and the caches is no other's.
 bool alone(const auto& part) {
   std::fflush(stdout);
@@ -167,5 +222,7 @@ int main(int argc, char** argv) {
   bool met = alone([&] { return steps_of_a_cell(longest); });
   met = alone(slices_of_an_array) && met;
   met = alone(chain_of_additions) && met;
+  met = alone(layer_along_all) && met;
+  met = alone(threads_over_a_batch) && met;
   return check && !met ? 1 : 0;
 }
