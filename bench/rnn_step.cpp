@@ -301,5 +301,7 @@ int main(int argc, char** argv) {
     }
     options.cases.push_back(*c);
   }
+  if (options.wants("libtorch-ops") && !std::filesystem::exists(options.libtorch))
+    fmt::print(stderr, "no {}: libtorch is left out\n", options.libtorch.string());
   return options.dtype == "float" ? run_all<float>(options) : run_all<double>(options);
 }

@@ -1,77 +1,116 @@
 #!/usr/bin/env bash
 # Builds for this machine's processor, runs every benchmark and writes docs/performance.md; --check instead only fails when
 # a bar is missed.
-#   tools/bench.sh [--quick] [--check]
+#   tools/bench.sh [--quick] [--check]      --quick: smaller sizes, fewer alternations
+# libtorch is measured beside where Meson found it (Debian: apt-get install libtorch-dev).
 # A machine whose neighbours are busy gives wide intervals: run it alone.
 set -euo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)"
-seconds=2 quick='' check=no
+export OPENBLAS_NUM_THREADS=1
+cases=(--case 16,1,50 --case 64,1,100 --case 128,1,200 --case 128,16,50 --case 256,32,50 --case 512,1,100
+  --case 512,32,100 --case 1024,64,30)
+few=(--case 16,1,50 --case 64,1,100 --case 128,16,50)
+shared=(--case 64,16,50 --case 128,16,50 --case 256,32,50 --case 512,32,100)
+alternations=30 pace=(--seconds 2) inference=() scaling=() check=no
 for argument in "$@"; do
   case "$argument" in
-    --quick) seconds=0.3 quick='--steps 100000' ;;
+    --quick)
+      cases=("${cases[@]:0:10}") few=("${few[@]:0:2}") shared=("${shared[@]:0:4}") alternations=9
+      pace=(--seconds 0.2 --alternations 9) inference=(--case 16,1 --case 128,1 --stream 5000) scaling=(--steps 100000) ;;
     --check) check=yes ;;
     *) echo "usage: tools/bench.sh [--quick] [--check]" >&2; exit 2 ;;
   esac
 done
 
-"$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false \
-  bench/rnn_step bench/tape_overhead bench/scaling bench/ops >&2
+programs=(rnn_step inference tape_overhead scaling ops)
+build() { "$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
+build "${programs[@]}"
 bin="$root/build/bench/bench"
+torch=no
+if grep -q '^build bench/libtorch_step:' "$root/build/bench/build.ninja"; then
+  build libtorch_step
+  torch=yes
+fi
 
 if [[ "$check" == yes ]]; then
   status=0
-  "$bin/rnn_step" --check --seconds "$seconds" || status=1
+  "$bin/rnn_step" --check "${pace[@]}" "${cases[@]}" || status=1
+  "$bin/inference" --check "${pace[@]}" "${inference[@]}" || status=1
   "$bin/tape_overhead" --check || status=1
-  # shellcheck disable=SC2086
-  "$bin/scaling" --check $quick || status=1
+  "$bin/scaling" --check "${scaling[@]}" || status=1
   exit "$status"
 fi
 
 work="$(mktemp -d)"
 trap 'rm -rf -- "$work"' EXIT
-# run NAME COMMAND...: keeps what the command prints; it also appears on the terminal.
+# run NAME COMMAND...: keeps the command and what it prints; both also appear on the terminal.
 run() {
   local name="$1"
   shift
-  echo "== $*" >&2
+  echo "== $*" | tee "$work/$name.command" >&2
   "$bin/$1" "${@:2}" | tee "$work/$name" >&2
 }
-small=(--case 16,1,50 --case 64,1,100 --case 128,1,200 --case 512,1,100)
-large=(--case 128,16,50 --case 256,32,50)
-run small rnn_step "${small[@]}" --seconds "$seconds"
-run large rnn_step "${large[@]}" --seconds "$seconds"
-run double rnn_step --dtype double --case 16,1,50 --case 64,1,100 --case 128,16,50 --seconds "$seconds"
-run per_step rnn_step --read-out per-step --impl ops --impl fused --case 16,1,50 --case 64,1,100 --case 128,16,50 \
-  --seconds "$seconds"
+load="$(cut -d' ' -f1 /proc/loadavg)"
+run float rnn_step "${cases[@]}" "${pace[@]}"
+run double rnn_step --dtype double "${few[@]}" "${pace[@]}"
+run per_step rnn_step --read-out per-step --impl ops --impl fused --impl libtorch-ops "${few[@]}" "${pace[@]}"
+run threads rnn_step --threads 2 --impl own "${shared[@]}" "${pace[@]}"
+run inference inference "${inference[@]}" "${pace[@]}"
 run tape tape_overhead
-# shellcheck disable=SC2086
-run scaling scaling $quick
+run scaling scaling "${scaling[@]}"
 run ops ops
 
-# "geometric mean   16,1,50  ops    3.21 [3.10, 3.30]  bar ..." becomes a row per case.
+# "geometric mean  16,1,50  ops  3.21 [3.10, 3.30]  bar 2.5 MISSED" becomes a cell of a row per case.
 ratios() {
   awk '/^geometric mean/ {
     if (!($3 in seen)) { seen[$3] = ++n; name[n] = $3 }
-    cell[$3, $4] = $5 " " $6 " " $7
+    cell[$3, $4] = $5 " " $6 " " $7 ($8 == "bar" ? "; bar " $9 " " tolower($10) : "")
+    have[$4] = 1
   }
   END {
-    print "| H, B, T | layer | fused | ops |"
-    print "|---|---|---|---|"
-    for (i = 1; i <= n; ++i)
-      printf "| %s | %s | %s | %s |\n", name[i], cell[name[i], "layer"], cell[name[i], "fused"], cell[name[i], "ops"]
-  }' "$@"
+    columns = split("layer fused ops libtorch-module libtorch-ops", column, " ")
+    printf "| H, B, T |"; rule = "|---|"
+    for (j = 1; j <= columns; ++j) if (column[j] in have) { printf " %s |", column[j]; rule = rule "---|" }
+    print "\n" rule
+    for (i = 1; i <= n; ++i) {
+      printf "| %s |", name[i]
+      for (j = 1; j <= columns; ++j) if (column[j] in have) printf " %s |", cell[name[i], column[j]]
+      print ""
+    }
+  }' "$work/$1"
 }
+# "times faster  lstm  16,1,50  ops  than libtorch-ops  37.5 [35.4, 39.1]  bar 60 MISSED": a row per case and cell.
+against_libtorch() {
+  awk '/^times faster/ {
+    row = $4 " | " $3
+    if (!(row in seen)) { seen[row] = ++n; name[n] = row }
+    cell[row, $5] = $8 " " $9 " " $10 ($11 == "bar" ? "; bar " $12 " " tolower($13) : "")
+  }
+  END {
+    print "| H, B, T | cell | layer, than module | ops, than ops | hand, than ops |\n|---|---|---|---|---|"
+    for (i = 1; i <= n; ++i)
+      printf "| %s | %s | %s | %s |\n", name[i], cell[name[i], "layer"], cell[name[i], "ops"], cell[name[i], "hand"]
+  }' "$work/float"
+}
+command_of() { printf '`%s`' "$(cut -c 4- "$work/$1.command")"; }
 block() { printf '```\n'; cat -- "$work/$1"; printf '```\n\n'; }
+section() { printf '## %s\n\n%s%s\n\n' "$1" "$(command_of "$2")" "${3-}"; block "$2"; }
+version() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null || echo '(unknown version)'; }
+
 model="$(lscpu | sed -n 's/^Model name: *//p' | head -1)"
 level="$(lscpu | grep -qw avx512f && echo AVX-512 || { lscpu | grep -qw avx2 && echo AVX2 || echo baseline; })"
 caches="$(lscpu | sed -nE 's/^(L[123]d?) cache: *(.*) \(.*/\1 \2/p' | paste -sd, | sed 's/,/, /g')"
+memory="$(awk '/^MemTotal/ {printf "%.0f GB", $2 / 1e6}' /proc/meminfo)"
+libraries="OpenBLAS $(version libopenblas-dev)"
+[[ "$torch" == no ]] || libraries+=", libtorch $(version libtorch-dev)"
 {
   cat <<END
 # Performance
 
-Written by \`tools/bench.sh\`. Machine: $model, $(nproc) cores, $level, $caches (all cores together);
-$(${CXX:-c++} --version | head -1), native build, one thread. Times are process CPU time: medians over at least 30 alternations of the
-implementations in one run. Ratios are taken alternation by alternation; [ ] is the 95 % interval of the median.
+Written by \`tools/bench.sh${1:+ $*}\`. Machine: $model, $(nproc) cores, $level, $caches (all cores together), $memory, load $load at
+the beginning; $(${CXX:-c++} --version | head -1), native build; $libraries. One thread and process CPU time where
+nothing else is said: medians over at least $alternations alternations of the implementations in one run. Ratios are taken
+alternation by alternation; [ ] is the 95 % interval of the median. A bar is met when the interval reaches it.
 
 ## A training step against the same step by hand
 
@@ -82,30 +121,48 @@ functions. \`layer\` is the library's cell under \`unroll\`, \`fused\` a user's 
 looped step by step. Geometric mean of the ratio over Elman, LSTM and GRU; the losses of the first three steps are checked
 to agree.
 
-float: \`rnn_step ${small[*]}\`
-and \`rnn_step ${large[*]}\`
+float: $(command_of float)
 
-$(ratios "$work/small" "$work/large")
+$(ratios float)
 
-double: \`rnn_step --dtype double --case 16,1,50 --case 64,1,100 --case 128,16,50\`
+double: $(command_of double)
 
-$(ratios "$work/double")
+$(ratios double)
 
-float, the user's program projects to the classes inside the loop:
-\`rnn_step --read-out per-step --impl ops --impl fused --case 16,1,50 --case 64,1,100 --case 128,16,50\`
+float, the user's program projects to the classes inside the loop: $(command_of per_step)
 
-$(ratios "$work/per_step" | sed 's/| *|/| - |/')
+$(ratios per_step)
 
-Each cell, with times, peak memory (weights, data and workspace; the library's pool) and calls of malloc and mmap per step:
+The batch split over two tapes on two threads, against the step by hand on one, wall time: $(command_of threads)
+
+$(ratios threads)
 
 END
-  block small
-  block large
-  printf '## Small operations\n\n`tape_overhead`\n\n'
-  block tape
-  printf '## Growth\n\n`scaling%s`\n\n' "${quick:+ $quick}"
-  block scaling
-  printf '## Kernels\n\n`ops`. The plain loop is compiled by the same compiler with the same flags.\n\n'
-  block ops
+  if [[ "$torch" == yes ]]; then
+    cat <<END
+## Times faster than libtorch
+
+From the first of these runs: libtorch from ops and as its module (\`bench/libtorch_step.cpp\`), from the same weights, in a
+process of its own that takes turns with the others.
+
+$(against_libtorch)
+
+END
+  fi
+  section 'One step forward' inference '. On constants, nothing recorded; then a long stream of steps.'
+  section 'Small operations' tape
+  section 'Growth' scaling
+  section 'Kernels' ops '. The plain loop is compiled by the same compiler with the same flags.'
+  cat <<END
+## Each cell
+
+Times, peak memory (weights, data and workspace; the library's pool; of libtorch, what its process grew by) and calls of malloc
+and mmap per step, of the runs of the first section.
+
+END
+  block float
+  block double
+  block per_step
+  block threads
 } >"$root/docs/performance.md"
 echo "wrote docs/performance.md" >&2
