@@ -12,7 +12,9 @@
 //   pre_activation(projected, state) what enters the nonlinearities: a Var; for the GRU two
 //   from_pre_activation(z, state)    the rest of step
 //   gates                            names of the blocks of H columns in z
-// The last three are how per-step derivatives are taken (probe.hpp); `step` is composed of them and
+//   sequence(projected, state)       all steps as one node: {outputs, last state}, or nothing if the
+//                                    shapes are not [T, B, ...] and [B, hidden]; unroll takes it
+// The three before that are how per-step derivatives are taken (probe.hpp); `step` is composed of them and
 // costs no more.
 #pragma once
 
@@ -20,6 +22,7 @@
 
 #include "unroll/autograd/model.hpp"
 #include "unroll/nn/init.hpp"
+#include "unroll/nn/sequence.hpp"
 
 namespace unroll {
 
@@ -38,6 +41,10 @@ Var<T> activate(const Var<T>& z);
 template <class Activation, Real T>
 Var<T> activate_sum(const Var<T>& a, const Var<T>& b);
 }  // namespace detail
+
+// What a cell's sequence() gives: the outputs of all steps and the state after the last.
+template <Real T, class State>
+using SequenceRun = std::optional<std::pair<Var<T>, State>>;
 
 // Elman's network, in the notes' letters: a_t = φ(U x_t + W a_{t-1} + b), φ an elementwise op
 // (Tanh, Relu).
@@ -76,6 +83,11 @@ struct BasicElman {
   }
   [[nodiscard]] Var<T> from_pre_activation(const Var<T>& z, const Var<T>&) const {
     return detail::activate<Activation>(z);
+  }
+  [[nodiscard]] SequenceRun<T, Var<T>> sequence(const Var<T>& projected, const Var<T>& a) const {
+    auto run = detail::sequence<detail::ElmanSteps<Activation>>(projected, W, a);
+    if (!run) return {};
+    return {{std::move(run->outputs), std::move(run->h)}};
   }
 };
 template <Real T>
@@ -138,6 +150,12 @@ struct Lstm {
     auto next = detail::lstm_gates(z, s.c);
     return {std::move(next.h), std::move(next.c)};
   }
+  [[nodiscard]] SequenceRun<T, LstmState<T>> sequence(const Var<T>& projected,
+                                                      const LstmState<T>& s) const {
+    auto run = detail::sequence<detail::LstmSteps>(projected, weight_hh, s.h, s.c);
+    if (!run) return {};
+    return {{std::move(run->outputs), {std::move(run->h), std::move(run->c)}}};
+  }
 };
 
 // The two sides that the GRU adds up: what comes from the input, and what comes from the state.
@@ -191,6 +209,11 @@ struct Gru {
   }
   [[nodiscard]] Var<T> from_pre_activation(const GruPreActivation<T>& z, const Var<T>& h) const {
     return detail::gru_gates(z.input, z.hidden, h);
+  }
+  [[nodiscard]] SequenceRun<T, Var<T>> sequence(const Var<T>& projected, const Var<T>& h) const {
+    auto run = detail::sequence<detail::GruSteps>(projected, weight_hh, h, bias_hh);
+    if (!run) return {};
+    return {{std::move(run->outputs), std::move(run->h)}};
   }
 };
 

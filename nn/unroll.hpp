@@ -5,8 +5,9 @@
 //
 // Any callable (x, state) -> state will do whose state is a tree (a Var, a struct with fields(), a
 // tuple, ...); what it puts out is cell.output(state), or the state itself where that is a Var. A
-// cell with project() and step() gets its input product for all steps at once (hoisting).
-// Invariant: hoisting changes neither values nor gradients, except in rounding. The call is always
+// cell with project() and step() gets its input product for all steps at once (hoisting), and one
+// with sequence() runs as a single node where all outputs are wanted. Invariant: hoisting changes
+// neither values nor gradients, except in rounding. The call is always
 // written unroll::unroll: after `using namespace unroll` the bare name would be ambiguous.
 #pragma once
 
@@ -120,6 +121,13 @@ template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
 [[nodiscard]] auto unroll(const Cell& cell, const Var<T>& xs, const State& state,
                           const UnrollOptions& options = {}) {
+  if constexpr (requires { cell.sequence(cell.project(xs), state)->second; }) {
+    if (options.hoist == Hoist::automatic && xs.rank() == 3) {
+      if (auto run = cell.sequence(cell.project(xs), state)) {
+        return Unrolled<Var<T>, State>{std::move(run->first), std::move(run->second)};
+      }
+    }
+  }
   return detail::stack_outputs(detail::run_array<detail::PooledSteps>(cell, xs, state, options));
 }
 template <Real T, Tree State, CellOver<Var<T>, State> Cell>
