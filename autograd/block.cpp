@@ -191,6 +191,14 @@ Ref new_contiguous_view(Block* parent, Size offset, const Size* sizes, std::size
   return Ref(view_header(parent, offset, sizes, rank, rank));
 }
 
+Ref own_share(Block* b) {
+  if (!b->in_tape) return Ref::share(b);
+  const std::size_t element = b->dtype == Dtype::f32 ? 4 : 8;
+  Ref copy(new_block(this_pool(), b->dtype, element, b->sizes(), b->rank));
+  std::memcpy(copy->elements, b->elements, static_cast<std::size_t>(b->size()) * element);
+  return copy;
+}
+
 Ref relabel(Ref b, const Shape& shape) {
   if (!b->exclusive() || shape.rank() > b->rank)
     return new_contiguous_view(b.get(), 0, shape.begin(), shape.rank());

@@ -237,6 +237,9 @@ inline Ref new_contiguous_view(Block* parent, Size offset, const Shape& shape) {
 // The same elements in another shape; a block with one owner is relabelled, others get a view. `b` must be contiguous.
 Ref relabel(Ref b, const Shape& shape);
 
+// A share in a block for a holder who outlives tapes: small values that lie in a tape are copied.
+Ref own_share(Block* b);
+
 // Memory for a container that lives for one step only.
 template <class X>
 struct PoolAllocator {

@@ -225,7 +225,7 @@ class DotWriter {
       out_ += "  " + id(from) + " -> " + id(i);
       if (g_.is_leaf(from)) {
         out_ += " [color=\"#dcc08a\"]";
-      } else if (step_[from] != step_[i]) {
+      } else if (step_[from] != outside && step_[from] != step_[i]) {
         out_ += " [color=\"#2f5f9e\", penwidth=1.6]";
       }
       out_ += ";\n";

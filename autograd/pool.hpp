@@ -37,7 +37,8 @@ constexpr Size class_bytes(std::size_t c) {
 }
 constexpr std::size_t class_of(std::size_t bytes) {
   if (bytes <= 64) return 0;
-  const std::size_t k = static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^k < bytes <= 2^(k+1)
+  const std::size_t k =
+      static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^k < bytes <= 2^(k+1)
   const std::size_t power = std::size_t{1} << k;
   return bytes <= power + power / 2 ? 2 * (k - 6) + 1 : 2 * (k - 6) + 2;
 }
@@ -110,8 +111,8 @@ inline Block* new_like(Pool& pool, const Block& model) {
   b->packable = model.packable;
   b->in_tape = false;
   b->base = nullptr;
-  b->elements = reinterpret_cast<char*>(b) + (static_cast<const char*>(model.elements) -
-                                              reinterpret_cast<const char*>(&model));
+  b->elements = reinterpret_cast<char*>(b) +
+                (static_cast<const char*>(model.elements) - reinterpret_cast<const char*>(&model));
   copy_sizes(b->sizes(), model.sizes(), model.rank);
   if (model.packable) {
     std::memset(static_cast<void*>(b->sizes() + 2), 0,

@@ -203,6 +203,8 @@ class Sweep {
       : tape_(tape), mode_(mode), session_(session), mark_(mark), consume_(consume) {}
 
   bool recorded() const { return mode_ == Mode::recorded; }
+  // Is this the last reading, so that what a node keeps for it may be written over?
+  bool consumes() const { return consume_; }
   bool is_own_leaf(const Node& n) const { return is_leaf_of(n, session_); }
   bool wants(const Node& n) const { return mark_ == 0 || n.mark == mark_; }
   bool wants(const Node& n, std::size_t i) const {

@@ -63,7 +63,7 @@ class Session {
   template <class T>
   Var<T> release(const Var<T>& x) const {
     if (!x.is_tracked()) return x;
-    if (!open()) return Var<T>(Handle(Ref::share(x.handle().block())));
+    if (!open()) return Var<T>(Handle(own_share(x.handle().block())));
     x.handle().block();  // throws if x is dead
     return Var<T>(Handle(x.handle().node(), &core()));
   }

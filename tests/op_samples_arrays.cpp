@@ -173,7 +173,7 @@ void add_array_ops(std::vector<OpEntry>& table) {
             OpKind::composite, true,
             [](const auto& x, const Axes& a, KeepDims k) { return prod(x, a, k); });
   reduction("logsumexp", "ln Σ eˣ", "without overflow; of -inf alone: -inf; of nothing: throws",
-            OpKind::composite, false,
+            OpKind::general, false,
             [](const auto& x, const Axes& a, KeepDims k) { return logsumexp(x, a, k); });
   reduction("norm", "√Σ x²", "derivative at 0: 0; 0 of nothing", OpKind::composite, true,
             [](const auto& x, const Axes& a, KeepDims k) { return norm(x, a, k); });

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <limits>
 
-#include "unroll/autograd/elementwise.hpp"
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/op.hpp"
@@ -117,18 +116,67 @@ T row_exp_sum(const T* x, Size n, T shift, T* terms) {
   return xsimd::hadd(sums.batch());
 }
 
+// y = scale · softmax(x), or the logarithm of the softmax.
 template <class T>
-void softmax_row(const T* x, T* y, Size n, bool logarithm) {
-  const T top = row_top(x, n);
-  const T total = row_exp_sum(x, n, top, logarithm ? nullptr : y);
-  if (logarithm) {
-    const T shift = top + std::log(total);
-    for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
-  } else {
-    const T scale = 1 / total;
-    for (Size i = 0; i < n; ++i) y[i] *= scale;
-  }
+void softmax_row(const T* x, T* y, Size n, T scale) {
+  const T total = row_exp_sum(x, n, row_top(x, n), y);
+  const T factor = scale / total;
+  for (Size i = 0; i < n; ++i) y[i] *= factor;
 }
+template <class T>
+void log_softmax_row(const T* x, T* y, Size n) {
+  const T top = row_top(x, n);
+  const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
+  for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
+}
+
+// Over the last axis. Rules of their own because composing them costs seven passes over memory instead of two.
+struct Softmax {
+  static constexpr auto name = "softmax";
+  bool logarithm = false;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    Ref out = detail::new_block<T>(b->shape());
+    const Size n = b->sizes()[b->rank - 1u];
+    for (Size i = 0; n > 0 && i < b->size(); i += n) {
+      const T* x_row = b->template data<T>() + i;
+      T* y_row = out->template data<T>() + i;
+      logarithm ? log_softmax_row(x_row, y_row, n) : softmax_row(x_row, y_row, n, T(1));
+    }
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>& y, const Var<T>&) const {
+    if (logarithm) return g - exp(y) * unroll::sum(g, -1, KeepDims::yes);
+    return y * (g - unroll::sum(g * y, -1, KeepDims::yes));
+  }
+};
+
+// g · softmax(x) over the last axis, g [..., 1]: what a sweep through logsumexp gives, without a pass for the product.
+struct ScaledSoftmax {
+  static constexpr auto name = "scaled_softmax";
+  template <class T>
+  Var<T> f(const Var<T>& g, const Var<T>& x) const {
+    const Ref b = detail::contiguous(x.handle().block());
+    const Ref scale = detail::contiguous(g.handle().block());
+    Ref out = detail::new_block<T>(b->shape());
+    const Size n = b->sizes()[b->rank - 1u], rows = scale->size();
+    for (Size i = 0; i < rows; ++i) {
+      softmax_row(b->template data<T>() + i * n, out->template data<T>() + i * n, n,
+                  scale->template data<T>()[i]);
+    }
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
+    return unroll::sum(c * apply(Softmax{}, x), -1, KeepDims::yes);
+  }
+  template <class T>
+  Var<T> vjp(wrt<1>, const Var<T>& c, const Var<T>& y, const Var<T>&, const Var<T>& x) const {
+    return y * (c - unroll::sum(c * apply(Softmax{}, x), -1, KeepDims::yes));
+  }
+};
 
 // log Σ exp over the last axis, which is kept with size 1. A rule of its own because composing it costs five passes over
 // memory, of which two are broadcasts, instead of one.
@@ -151,30 +199,8 @@ struct LogSumExp {
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
-  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>& y, const Var<T>& x) const {
-    return fuse([](auto cotangent, auto total, auto v) { return cotangent * exp(v - total); }, g, y,
-                x);
-  }
-};
-
-// Over the last axis. Rules of their own because composing them costs seven passes over memory instead of two.
-struct Softmax {
-  static constexpr auto name = "softmax";
-  bool logarithm = false;
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    const Ref b = detail::contiguous(x.handle().block());
-    Ref out = detail::new_block<T>(b->shape());
-    const Size n = b->sizes()[b->rank - 1u];
-    for (Size i = 0; n > 0 && i < b->size(); i += n) {
-      softmax_row(b->template data<T>() + i, out->template data<T>() + i, n, logarithm);
-    }
-    return Var<T>(Handle(std::move(out)));
-  }
-  template <class T>
-  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>& y, const Var<T>&) const {
-    if (logarithm) return g - exp(y) * unroll::sum(g, -1, KeepDims::yes);
-    return y * (g - unroll::sum(g * y, -1, KeepDims::yes));
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
+    return apply(ScaledSoftmax{}, g, x);
   }
 };
 

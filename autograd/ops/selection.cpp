@@ -182,7 +182,7 @@ Var<T> one_hot(const Indices& labels, Size n) {
 }
 template <Real T>
 Var<T> stop_gradient(const Var<T>& x) {
-  return Var<T>(Handle(Ref::share(x.handle().block())));
+  return Var<T>(Handle(detail::own_share(x.handle().block())));
 }
 
 template <Real T>

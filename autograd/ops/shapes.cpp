@@ -13,8 +13,8 @@ using detail::Strides;
 
 template <class T>
 Var<T> view(const Block* b, Size offset, const Shape& shape, const Strides& strides) {
-  return Var<T>(Handle(detail::new_view(const_cast<Block*>(b), offset, shape.begin(),
-                                      shape.rank(), strides.data())));
+  return Var<T>(Handle(detail::new_view(const_cast<Block*>(b), offset, shape.begin(), shape.rank(),
+                                        strides.data())));
 }
 
 Strides strides_of(const Block* b) {

@@ -36,7 +36,8 @@ struct Slice {
       if (i != axis || !drop) sizes[rank++] = i == axis ? length : from[i];
     }
     const Size width = inner * length, row = inner * from[axis];
-    if (!x.contiguous || step != 1 || width * outer * static_cast<Size>(sizeof(T)) > detail::small_value) {
+    if (!x.contiguous || step != 1 ||
+        width * outer * static_cast<Size>(sizeof(T)) > detail::small_value) {
       return view(x, sizes, rank);
     }
     Block* y = detail::new_result<T>(tape, sizes, rank);
@@ -238,7 +239,8 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
   if (tape && count > 0) {
     n = tape->record(&Parts<T>::table, 1, sizeof(Parts<T>) + count * sizeof(Node*), nullptr);
     tape->set_input(n, 0, x.handle());
-    new (n->op()) Parts<T>{static_cast<std::uint32_t>(count), static_cast<std::uint8_t>(axis), drop};
+    new (n->op())
+        Parts<T>{static_cast<std::uint32_t>(count), static_cast<std::uint8_t>(axis), drop};
   }
   Slice part{static_cast<std::uint8_t>(axis), drop, 0, 1, 0};
   for (std::size_t k = 0; k < count; ++k) {
@@ -348,7 +350,8 @@ void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>
     fail("split", "axis " + std::to_string(a) + " of " + to_string(x.shape()) +
                       " does not divide into " + std::to_string(k) + " equal parts");
   }
-  split_into(x, a, false, count, [&](std::size_t) { return n / k; }, parts);
+  split_into(
+      x, a, false, count, [&](std::size_t) { return n / k; }, parts);
 }
 template <Real T>
 std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
@@ -368,15 +371,16 @@ std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes, Si
                       to_string(x.shape()));
   }
   std::vector<Var<T>> parts(sizes.size());
-  split_into(x, a, false, parts.size(), [&](std::size_t k) { return sizes.begin()[k]; },
-             parts.data());
+  split_into(
+      x, a, false, parts.size(), [&](std::size_t k) { return sizes.begin()[k]; }, parts.data());
   return parts;
 }
 template <Real T>
 std::vector<Var<T>> unbind(const Var<T>& x, Size axis) {
   const std::size_t a = normalize_axis("unbind", axis, x.rank());
   std::vector<Var<T>> parts(static_cast<std::size_t>(x.handle().block()->sizes()[a]));
-  split_into(x, a, true, parts.size(), [](std::size_t) { return Size{1}; }, parts.data());
+  split_into(
+      x, a, true, parts.size(), [](std::size_t) { return Size{1}; }, parts.data());
   return parts;
 }
 
