@@ -285,9 +285,16 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   Size step[room + 2 * results_room];
   Block* g[results_room];
   for (std::size_t k = 0; k < K; ++k) {
-    const Node& r = result_node(n, K, k);
+    Node& r = result_node(n, K, k);
     g[k] = reinterpret_cast<Block*>(r.slot);
-    if ((r.slot & 1) || (g[k] && !g[k]->contiguous)) return false;
+    if (r.slot & 1) return false;
+    if (g[k] && !g[k]->contiguous) {  // a broadcast, mostly: written out where that is cheap
+      if (g[k]->size() * static_cast<Size>(sizeof(T)) > small_value) return false;
+      Ref whole = contiguous(g[k]);
+      release(g[k]);
+      g[k] = whole.give();
+      r.slot = reinterpret_cast<std::uintptr_t>(g[k]);
+    }
     in[k] = g[k] ? g[k]->template data<T>() : &zero;
     in[K + k] = r.value->data<T>();
     step[K + k] = r.value->rank != 0;

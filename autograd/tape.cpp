@@ -30,7 +30,7 @@ struct TapeCore::Chunk {
 namespace {
 
 constexpr std::size_t first_chunk = 4000;
-constexpr std::size_t largest_chunk = (std::size_t{1} << 18) - 64;
+constexpr std::size_t largest_chunk = (std::size_t{1} << 16) - 64;
 
 // Tapes are kept by the thread that used them; their states are read by handles that may outlive both, so a thread leaves
 // its store to the next one instead of freeing it.

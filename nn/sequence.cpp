@@ -247,10 +247,10 @@ struct SequenceNode {
       T* before = t > 0 ? dh->template data<T>() + (t - 1) * rows : dh0->template data<T>();
       for (Size b = 0; b < batch; ++b) {
         const Size at = (t * batch + b) * hidden, gate = (t * batch + b) * G;
-        Steps::backward(row(nullptr, nullptr, t, b),
-                        RowSweep<T>{dh->template data<T>() + at, before + b * hidden,
-                                    dc ? dc->template data<T>() + b * hidden : nullptr, d + gate,
-                                    d2 + gate});
+        Steps::backward(
+            row(nullptr, nullptr, t, b),
+            RowSweep<T>{dh->template data<T>() + at, before + b * hidden,
+                        dc ? dc->template data<T>() + b * hidden : nullptr, d + gate, d2 + gate});
       }
       gemm_by_matrix<T>(batch, {d2 + t * batch * G, G, 1}, *W, false, before, hidden, true);
     }
@@ -312,8 +312,7 @@ struct SequenceNode {
       if (t[i].empty()) t[i] = zeros<T>(x[i].shape());
     }
     if (!any) return;
-    const auto run =
-        jvp([](const std::vector<Var<T>>& v) { return run_in_steps<Steps>(v); }, x, t);
+    const auto run = jvp([](const std::vector<Var<T>>& v) { return run_in_steps<Steps>(v); }, x, t);
     for (std::size_t k = 0; k < results; ++k) push.set(*of(n).result[k], run.tangent[k]);
   }
   static void destroy(Node& n) { of(n).~SequenceNode(); }
@@ -341,7 +340,11 @@ std::optional<Sequence<T>> sequence(const Var<T>& projected, const Var<T>& W, co
   if (!(W.shape() == Shape{Steps::gates * H, H}) || !(h.shape() == row)) return {};
   if (S::inputs == 4 && !(other.shape() == (Steps::biased ? bias : row))) return {};
 
-  S s{T_, B, H, new_block<T>(Shape{Steps::cell_state ? 2 : 1, T_ + 1, B, H}), new_block<T>(shape),
+  S s{T_,
+      B,
+      H,
+      new_block<T>(Shape{Steps::cell_state ? 2 : 1, T_ + 1, B, H}),
+      new_block<T>(shape),
       Steps::extra ? new_block<T>(Shape{T_, B, H}) : Ref()};
   s.forward(*block[0], *block[1], *block[2], block[3].get());
   const Size n = B * H;

@@ -59,7 +59,7 @@ struct MatMul {
       return row_product(columns_as_rows(g, m, n), columns_as_rows(b, k, n));
     }
     if (b.rank() == 1) return outer_rows(g, b, a.shape());
-    return matmul(g, transpose(b));
+    return linear(g, b);
   }
   template <class T>
   Cotangent<T> adjoint(wrt<1>, const Var<T>& g, const Var<T>& a, const Var<T>& b) const {
