@@ -48,6 +48,23 @@ template <class T>
 void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate = false);
 
+// The same matrix on the right of many products, for loops that know it: packed at once, looked up once. w must outlive it.
+//
+//   const RightMatrix<float> recurrent(w, /*transposed=*/true, rows);
+//   recurrent(a, a_row, c, c_row, /*accumulate=*/true);               // for each step
+template <class T>
+class RightMatrix {
+ public:
+  RightMatrix(Block& w, bool transposed, Size rows);
+  void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const;
+
+ private:
+  Matrix<T> matrix_;  // as it stands on the right, k x n
+  Size rows_, k_, n_;
+  const T* packed_ = nullptr;
+  int lanes_ = 0;
+};
+
 // How many matrix products this thread has computed.
 Size gemm_calls();
 

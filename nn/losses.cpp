@@ -1,7 +1,68 @@
 #include "unroll/nn/losses.hpp"
 
+#include "unroll/autograd/kernels/softmax.hpp"
+#include "unroll/autograd/transforms.hpp"
+
 namespace unroll {
 namespace {
+
+using detail::contiguous;
+using detail::Handle;
+using detail::Ref;
+
+// f(row number, row of logits) for each row of x [..., classes].
+template <class T, class F>
+void for_each_row(const Var<T>& x, F&& f) {
+  const Ref b = contiguous(x.handle().block());
+  const Size n = b->sizes()[b->rank - 1u], rows = n > 0 ? b->size() / n : 0;
+  for (Size i = 0; i < rows; ++i) f(i, b->template data<T>() + i * n, n);
+}
+
+// g · (softmax(x) - one_hot(labels)), g [..., 1]: the derivative of CrossEntropy.
+struct CrossEntropyPullback {
+  static constexpr auto name = "cross_entropy_pullback";
+  Indices labels;  // [..., 1]
+  template <class T>
+  Var<T> f(const Var<T>& g, const Var<T>& x) const {
+    const Ref scale = contiguous(g.handle().block());
+    Ref out = detail::new_block<T>(x.shape());
+    for_each_row(x, [&](Size i, const T* row, Size n) {
+      const T s = scale->template data<T>()[i];
+      T* y = out->template data<T>() + i * n;
+      detail::softmax_row(row, y, n, s);
+      y[labels(i)] -= s;
+    });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
+    return sum(c * softmax(x), -1, KeepDims::yes) - gather(c, labels, -1);
+  }
+  template <class T>
+  Var<T> vjp(wrt<1>, const Var<T>& c, const Var<T>&, const Var<T>& g, const Var<T>& x) const {
+    const Var<T> p = softmax(x);
+    return g * p * (c - sum(c * p, -1, KeepDims::yes));
+  }
+};
+
+// logsumexp(x) - x[label] for each row. A rule of its own because the passes of log_softmax, gather and their adjoints
+// over all classes cost four times as much.
+struct CrossEntropy {
+  static constexpr auto name = "cross_entropy";
+  Indices labels;  // [..., 1]
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    Ref out = detail::new_block<T>(labels.shape());
+    for_each_row(x, [&](Size i, const T* row, Size n) {
+      out->template data<T>()[i] = detail::row_logsumexp(row, n) - row[labels(i)];
+    });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
+    return apply(CrossEntropyPullback{labels}, g, x);
+  }
+};
 
 template <class T>
 void check_shapes(const char* loss, const Var<T>& predictions, const Var<T>& targets) {
@@ -43,7 +104,15 @@ Var<T> cross_entropy(const Var<T>& logits, const Indices& labels) {
   }
   Shape column = leading;
   column.push_back(1);
-  return -mean(gather(log_softmax(logits), labels.reshaped(column), -1));
+  const Size classes = logits.size(-1);
+  for (const std::int64_t label : labels.values()) {
+    if (label < 0 || label >= classes) {
+      fail("cross_entropy", "label " + std::to_string(label) + " is out of range for " +
+                                std::to_string(classes) + " classes (0 to " +
+                                std::to_string(classes - 1) + ")");
+    }
+  }
+  return mean(apply(CrossEntropy{labels.reshaped(column)}, logits));
 }
 
 template <Real T>

@@ -199,9 +199,9 @@ struct SequenceNode {
     std::copy_n(h0.data<T>(), n, h);
     if (Steps::cell_state) std::copy_n(other->data<T>(), n, h + (steps + 1) * n);
     const T* bias = Steps::biased ? other->data<T>() : nullptr;
+    const RightMatrix<T> recurrent(W, true, batch);
     for (Size t = 0; t < steps; ++t) {
-      gemm_by_matrix<T>(batch, {h + t * n, hidden, 1}, W, true,
-                        gates->template data<T>() + t * batch * G, G);
+      recurrent(h + t * n, hidden, gates->template data<T>() + t * batch * G, G, false);
       for (Size b = 0; b < batch; ++b) Steps::forward(row(projected.data<T>(), bias, t, b));
     }
   }
@@ -243,6 +243,7 @@ struct SequenceNode {
     if (Steps::biased) d_gate = new_block<T>(shape);
     const Ref W = contiguous(n.input_block(1));
     T *d = d_input->template data<T>(), *d2 = d_gate ? d_gate->template data<T>() : d;
+    const RightMatrix<T> recurrent(*W, false, batch);
     for (Size t = steps; t-- > 0;) {
       T* before = t > 0 ? dh->template data<T>() + (t - 1) * rows : dh0->template data<T>();
       for (Size b = 0; b < batch; ++b) {
@@ -252,7 +253,7 @@ struct SequenceNode {
             RowSweep<T>{dh->template data<T>() + at, before + b * hidden,
                         dc ? dc->template data<T>() + b * hidden : nullptr, d + gate, d2 + gate});
       }
-      gemm_by_matrix<T>(batch, {d2 + t * batch * G, G, 1}, *W, false, before, hidden, true);
+      recurrent(d2 + t * batch * G, G, before, hidden, true);
     }
     const Ref d_rows = d_gate ? std::move(d_gate) : d_input;
     if (sweep.wants(n, 1)) {

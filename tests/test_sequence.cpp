@@ -60,8 +60,12 @@ auto random_state(const Cell& cell, Size B) {
 
 template <class T, class Cell>
 void check_cell(double tolerance) {
-  for (const auto& [steps, B, in, H] : {std::array<Size, 4>{1, 1, 1, 1}, {7, 1, 3, 16},
-                                        {5, 3, 2, 5}, {4, 17, 9, 33}, {50, 2, 4, 8}}) {
+  for (const auto& size : {std::array<Size, 4>{1, 1, 1, 1},
+                           {7, 1, 3, 16},
+                           {5, 3, 2, 5},
+                           {4, 17, 9, 33},
+                           {50, 2, 4, 8}}) {
+    const Size steps = size[0], B = size[1], in = size[2], H = size[3];
     INFO(to_string(Shape{steps, B, in, H}));
     const Cell cell = Cell::make(Key(1), in, H);
     const auto xs = normal<T>(Key(2), {steps, B, in});
@@ -121,7 +125,8 @@ TEST_CASE("Tangents, second derivatives and repeated readings of a sequence") {
   check_higher_orders<Gru<double>>();
 }
 
-TEST_CASE("Only what is wanted of a sequence: constants get nothing, unused results count as zero") {
+TEST_CASE(
+    "Only what is wanted of a sequence: constants get nothing, unused results count as zero") {
   const auto cell = Lstm<double>::make(Key(1), 3, 4);
   const auto xs = normal<double>(Key(2), {5, 2, 3});
   const auto s0 = random_state<Lstm<double>, double>(cell, 2);

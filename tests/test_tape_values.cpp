@@ -127,8 +127,9 @@ TEST_CASE("split and unbind gather cotangents: all parts, some, one twice, on to
           const auto p = split(u, {1, 0, 5}, 1);
           return sum(u) + sum(p[0]) + sum(p[0] * 3.0) + sum(p[1]);
         }) == std::vector<double>{5, 1, 1, 1, 1, 1, 5, 1, 1, 1, 1, 1});
-  CHECK(by([](const V& u) { return sum(unbind(u, 1)[4] * vec({10, 20})); }) ==
-        std::vector<double>{0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 20, 0});
+  CHECK(by([](const V& u) {
+          return sum(unbind(u, 1)[4] * vec({10, 20}));
+        }) == std::vector<double>{0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 20, 0});
   // A transposed cotangent has gaps.
   CHECK(by([](const V& u) {
           const auto p = split<2>(u, 0);

@@ -215,46 +215,95 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
        accumulate);
 }
 
+namespace {
+
+// Are products of `rows` rows with w computed from a packed form?
+template <class T>
+bool packs(const Block& w, Size rows, Size a_column) {
+  return w.packable && w.size() > 0 && rows > 0 && a_column == 1 && (rows == 1 || own_tiles);
+}
+template <class T>
+int packed_lanes(Size rows, Size n) {
+  return rows == 1 ? row_lanes<T>(n) : Tile<T>::lanes;
+}
+
+// The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one.
+template <class T>
+const T* kept_form(Block& w, bool transposed, Size rows, const Matrix<T>& b, Size k, Size n,
+                   bool now) {
+  std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + (rows == 1)];
+  std::uintptr_t state = form.load(std::memory_order_acquire);
+  if (state == 0 && !now) {
+    form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
+    return nullptr;
+  }
+  if (state <= 1) {
+    const int lanes = packed_lanes<T>(rows, n);
+    Ref packed = new_block<T>(Shape{panels_size<T>(k, n, lanes)});
+    pack(packed->template data<T>(), b, k, n, lanes);
+    const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
+    while (state <= 1) {
+      if (form.compare_exchange_weak(state, made, std::memory_order_acq_rel)) {
+        packed.give();
+        state = made;
+      }
+    }
+  }
+  return reinterpret_cast<Block*>(state)->data<T>();
+}
+
+template <class T>
+void multiply_packed(Size m, const T* a, Size a_row, const Panels<T>& panels, T* c, Size c_row,
+                     bool accumulate) {
+  if (m == 1) {
+    multiply_row(a, panels, c, accumulate);
+  } else {
+    multiply(m, {a, a_row, 1}, panels, c, c_row, accumulate);
+  }
+}
+
+}  // namespace
+
 template <class T>
 void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate) {
   const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
-  const bool one_row = m == 1 && a.column == 1;
-  if (!w.packable || k == 0 || n == 0 || m == 0 || (!one_row && (!own_tiles || a.column != 1))) {
-    const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
-    gemm(m, n, k, a, transposed ? right.transposed() : right, c, c_row, accumulate);
+  const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
+  const Matrix<T> b = transposed ? right.transposed() : right;
+  if (!packs<T>(w, m, a.column)) {
+    gemm(m, n, k, a, b, c, c_row, accumulate);
     return;
   }
   ++calls;
-  const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
-  const Matrix<T> b = transposed ? right.transposed() : right;
-  const int lanes = one_row ? row_lanes<T>(n) : Tile<T>::lanes;
-  const Size room = panels_size<T>(k, n, lanes);
-  std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + one_row];
-  std::uintptr_t state = form.load(std::memory_order_acquire);
-  if (state == 1) {  // used before: keep the packed form from now on
-    Ref packed = new_block<T>(Shape{room});
-    pack(packed->template data<T>(), b, k, n, lanes);
-    const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
-    if (form.compare_exchange_strong(state, made, std::memory_order_acq_rel)) {
-      packed.give();
-      state = made;
-    }
-  }
-  Panels<T> panels{nullptr, k, n, lanes};
-  if (state > 1) {
-    panels.data = reinterpret_cast<Block*>(state)->data<T>();
+  const int lanes = packed_lanes<T>(m, n);
+  Panels<T> panels{kept_form(w, transposed, m, b, k, n, false), k, n, lanes};
+  if (!panels.data) panels = pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
+  multiply_packed(m, a.data, a.row, panels, c, c_row, accumulate);
+}
+
+template <class T>
+RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
+    : matrix_{w.data<T>(), w.sizes()[1], 1},
+      rows_(rows),
+      k_(w.sizes()[transposed ? 1 : 0]),
+      n_(w.sizes()[transposed ? 0 : 1]) {
+  if (transposed) matrix_ = matrix_.transposed();
+  if (!packs<T>(w, rows, 1)) return;
+  packed_ = kept_form(w, transposed, rows, matrix_, k_, n_, true);
+  lanes_ = packed_lanes<T>(rows, n_);
+}
+template <class T>
+void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
+  if (packed_) {
+    ++calls;
+    multiply_packed(rows_, a, a_row, Panels<T>{packed_, k_, n_, lanes_}, c, c_row, accumulate);
   } else {
-    panels = pack(scratch<T>(room), b, k, n, lanes);
-    form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
-  }
-  if (one_row) {
-    multiply_row(a.data, panels, c, accumulate);
-  } else {
-    multiply(m, a, panels, c, c_row, accumulate);
+    gemm(rows_, n_, k_, Matrix<T>{a, a_row, 1}, matrix_, c, c_row, accumulate);
   }
 }
 
+template class RightMatrix<float>;
+template class RightMatrix<double>;
 template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size, bool);
 template void gemm_by_matrix(Size, Matrix<double>, Block&, bool, double*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "unroll/autograd/kernels.hpp"
-#include "unroll/autograd/lane.hpp"
+#include "unroll/autograd/kernels/softmax.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/transforms.hpp"
@@ -79,57 +79,6 @@ struct CumulativeSum {
   }
 };
 
-// The largest of a row, NaN if there is one; minus infinity of an empty row.
-template <class T>
-T row_top(const T* x, Size n) {
-  using L = Lane<T>;
-  constexpr Size w = L::width;
-  constexpr T lowest = -std::numeric_limits<T>::infinity();
-  L top(lowest);
-  Size i = 0;
-  for (; i + w <= n; i += w) top = maximum(L::load(x + i), top);
-  if (i < n) top = maximum(L::load_part(x + i, n - i, lowest), top);
-  T lanes[w];
-  top.store(lanes);
-  T y = lanes[0];
-  for (Size k = 1; k < w; ++k) y = lanes[k] > y || lanes[k] != lanes[k] ? lanes[k] : y;
-  return y;
-}
-
-// Σ exp(x - shift) over a row; the terms go to `terms`, where it is not null.
-template <class T>
-T row_exp_sum(const T* x, Size n, T shift, T* terms) {
-  using L = Lane<T>;
-  constexpr Size w = L::width;
-  L sums(0);
-  Size i = 0;
-  for (; i + w <= n; i += w) {
-    const L e = exp(L::load(x + i) - L(shift));
-    if (terms) e.store(terms + i);
-    sums = sums + e;
-  }
-  if (i < n) {
-    const L e = exp(L::load_part(x + i, n - i, -std::numeric_limits<T>::infinity()) - L(shift));
-    if (terms) e.store_part(terms + i, n - i);
-    sums = sums + e;
-  }
-  return xsimd::hadd(sums.batch());
-}
-
-// y = scale · softmax(x), or the logarithm of the softmax.
-template <class T>
-void softmax_row(const T* x, T* y, Size n, T scale) {
-  const T total = row_exp_sum(x, n, row_top(x, n), y);
-  const T factor = scale / total;
-  for (Size i = 0; i < n; ++i) y[i] *= factor;
-}
-template <class T>
-void log_softmax_row(const T* x, T* y, Size n) {
-  const T top = row_top(x, n);
-  const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
-  for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
-}
-
 // Over the last axis. Rules of their own because composing them costs seven passes over memory instead of two.
 struct Softmax {
   static constexpr auto name = "softmax";
@@ -142,7 +91,8 @@ struct Softmax {
     for (Size i = 0; n > 0 && i < b->size(); i += n) {
       const T* x_row = b->template data<T>() + i;
       T* y_row = out->template data<T>() + i;
-      logarithm ? log_softmax_row(x_row, y_row, n) : softmax_row(x_row, y_row, n, T(1));
+      logarithm ? detail::log_softmax_row(x_row, y_row, n)
+                : detail::softmax_row(x_row, y_row, n, T(1));
     }
     return Var<T>(Handle(std::move(out)));
   }
@@ -163,8 +113,8 @@ struct ScaledSoftmax {
     Ref out = detail::new_block<T>(b->shape());
     const Size n = b->sizes()[b->rank - 1u], rows = scale->size();
     for (Size i = 0; i < rows; ++i) {
-      softmax_row(b->template data<T>() + i * n, out->template data<T>() + i * n, n,
-                  scale->template data<T>()[i]);
+      detail::softmax_row(b->template data<T>() + i * n, out->template data<T>() + i * n, n,
+                          scale->template data<T>()[i]);
     }
     return Var<T>(Handle(std::move(out)));
   }
@@ -192,9 +142,7 @@ struct LogSumExp {
     const Size rows = shape.size();
     for (Size i = 0; i < rows; ++i) {
       const T* row = b->template data<T>() + i * n;
-      const T top = row_top(row, n);
-      const T shift = std::isinf(top) ? T(0) : top;
-      out->template data<T>()[i] = std::log(row_exp_sum<T>(row, n, shift, nullptr)) + shift;
+      out->template data<T>()[i] = detail::row_logsumexp(row, n);
     }
     return Var<T>(Handle(std::move(out)));
   }
