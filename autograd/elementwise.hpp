@@ -65,7 +65,8 @@ inline void* elementwise_op(Node& n, std::size_t results) {
   return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
 }
 
-// Runs f over lanes; the tail of the array runs in a partial lane.
+// Runs f over lanes, the last of which may be partial. There is one copy of f for both, so the compiler cannot round an
+// element in the tail differently.
 template <std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                F&& f) {
@@ -73,26 +74,28 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   constexpr Size w = L::width;
   std::array<L, In> x;
   std::array<L, Out> y;
-  Size k = 0;
-  for (; k + w <= n; k += w) {
-    for (std::size_t i = 0; i < In; ++i) x[i] = step[i] ? L::load(in[i] + k) : L(*in[i]);
+  for (Size k = 0; k < n; k += w) {
+    const Size rest = n - k;
+    const bool whole = rest >= w;
+    for (std::size_t i = 0; i < In; ++i) {
+      if (step[i] == 0) {
+        x[i] = L(*in[i]);
+      } else {
+        x[i] = whole ? L::load(in[i] + k) : L::load_part(in[i] + k, rest, T(1));
+      }
+    }
     f(x, y);
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       T* const at = out[j] + k;
-      (accumulate >> j & 1 ? L::load(at) + y[j] : y[j]).store(at);
+      L sum = y[j];
+      if (accumulate >> j & 1) sum = sum + (whole ? L::load(at) : L::load_part(at, rest));
+      if (whole) {
+        sum.store(at);
+      } else {
+        sum.store_part(at, rest);
+      }
     }
-  }
-  if (k == n) return;
-  const Size rest = n - k;
-  for (std::size_t i = 0; i < In; ++i) {
-    x[i] = step[i] ? L::load_part(in[i] + k, rest, T(1)) : L(*in[i]);
-  }
-  f(x, y);
-  for (std::size_t j = 0; j < Out; ++j) {
-    if (!out[j]) continue;
-    T* const at = out[j] + k;
-    (accumulate >> j & 1 ? L::load_part(at, rest) + y[j] : y[j]).store_part(at, rest);
   }
 }
 

@@ -19,6 +19,12 @@
 
 namespace unroll {
 
+// The instructions in use, as xsimd names them ("sse2", "fma3+avx2", "avx512bw", ...): by the library's kernels, of which
+// the loader takes the copy that fits the processor, and by the caller's own code (`fuse`, elementwise ops), which is
+// compiled with the caller's flags.
+[[nodiscard]] const char* kernel_level();
+[[nodiscard]] inline const char* caller_level() { return xsimd::default_arch::name(); }
+
 template <class T, class Arch = xsimd::default_arch>
 class Lane {
  public:

@@ -162,8 +162,11 @@ class Report {
     if (!options_.table() && !met) fmt::print(stderr, "{}{}\n", words, verdict);
     met_ = met_ && met;
   }
-  // Bars are for float on one thread.
-  bool has_bars() const { return options_.dtype == "float" && options_.threads == 1; }
+  // Bars are for float on one thread, where the step by hand is compiled like the library's kernels.
+  bool has_bars() const {
+    return options_.dtype == "float" && options_.threads == 1 &&
+           std::string_view(kernel_level()) == caller_level();
+  }
   static std::string text(const Interval& i) {
     return fmt::format("{:.2f} [{:.2f}, {:.2f}]", i.median, i.low, i.high);
   }

@@ -149,3 +149,7 @@ template Ref sum_to<float>(Ref, const Shape&);
 template Ref sum_to<double>(Ref, const Shape&);
 
 }  // namespace unroll::detail
+
+namespace unroll {
+const char* kernel_level() { return xsimd::default_arch::name(); }
+}  // namespace unroll
