@@ -22,7 +22,7 @@ for argument in "$@"; do
   esac
 done
 
-programs=(rnn_step inference tape_overhead scaling ops)
+programs=(rnn_step inference tape_overhead gradbench_lstm scaling ops)
 build() { "$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
 build "${programs[@]}"
 bin="$root/build/bench/bench"
@@ -37,6 +37,7 @@ if [[ "$check" == yes ]]; then
   "$bin/rnn_step" --check "${pace[@]}" "${cases[@]}" || status=1
   "$bin/inference" --check "${pace[@]}" "${inference[@]}" || status=1
   "$bin/tape_overhead" --check || status=1
+  "$bin/gradbench_lstm" --check || status=1
   "$bin/scaling" --check "${scaling[@]}" || status=1
   exit "$status"
 fi
@@ -57,6 +58,7 @@ run per_step rnn_step --read-out per-step --impl ops --impl fused --impl libtorc
 run threads rnn_step --threads 2 --impl own "${shared[@]}" "${pace[@]}"
 run inference inference "${inference[@]}" "${pace[@]}"
 run tape tape_overhead
+run gradbench gradbench_lstm
 run scaling scaling "${scaling[@]}"
 run ops ops
 
@@ -151,6 +153,7 @@ END
   fi
   section 'One step forward' inference '. On constants, nothing recorded; then a long stream of steps.'
   section 'Small operations' tape
+  section "GradBench's LSTM" gradbench '. Ratios to the objective in plain scalar C++; double; bar for the gradient 1.2.'
   section 'Growth' scaling
   section 'Kernels' ops '. The plain loop is compiled by the same compiler with the same flags.'
   cat <<END
