@@ -26,7 +26,7 @@ fi
 
 echo "--- shared"
 c++ -std=c++20 user.cpp $(pkg-config --cflags --libs unroll)
-[[ "$(LD_LIBRARY_PATH="$library" ldd ./a.out)" == *"$library/libunroll"* ]] ||
+[[ "$(LD_LIBRARY_PATH="$library" ldd ./a.out)" == *"$library/"*libunroll* ]] ||
   { echo "install: the program is not linked to the shared library" >&2; exit 1; }
 LD_LIBRARY_PATH="$library" ./a.out
 if grep -qw avx2 /proc/cpuinfo; then
