@@ -168,16 +168,16 @@ Node* prefetch(Node* ahead) {
 }
 }  // namespace
 
-void TapeCore::clear() {
-  Node* ahead = look_ahead(last_);
-  for (Node* n = last_; n; n = n->prev) {
-    ahead = prefetch(ahead);
-    if (n->value) drop_value(n->value);
-    for (std::size_t i = 0; i < n->input_count; ++i) {
-      if (Block* b = n->inputs()[i].constant()) release(b);
-    }
-    if (n->table->destroy) n->table->destroy(*n);
+void TapeCore::drop(Node& n) {
+  if (n.value) drop_value(n.value);
+  for (std::size_t i = 0; i < n.input_count; ++i) {
+    if (Block* b = n.inputs()[i].constant()) release(b);
   }
+  if (n.table->destroy) n.table->destroy(n);
+}
+
+void TapeCore::clear() {
+  for (Node* n = last_; n; n = n->prev) drop(*n);
   while (chunks_) {
     Chunk* next = chunks_->next;
     release(reinterpret_cast<Block*>(chunks_) - 1);
@@ -277,18 +277,26 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
 }
 
 void Sweep::run(Node* last, Node* floor) {
-  Node* n = last;
   Node* ahead = look_ahead(last);
+  Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
   try {
-    for (; n; n = n->prev) {
+    for (Node* n = last; n;) {
       ahead = prefetch(ahead);
+      Node* const prev = n == floor ? nullptr : n->prev;
       const auto kind = n->table->kind;
       if (n->slot ? kind != OpTable::Kind::result : kind == OpTable::Kind::several) {
         n->table->sweep(*n, *this);
       }
-      // A result's value goes with the node that computed it.
-      if (kind != OpTable::Kind::leaf && kind != OpTable::Kind::result) free_value(*n);
-      if (n == floor) break;
+      if (consume_) {
+        // A leaf's cotangent is still to be read, and a result is needed by the node that computed it.
+        if (kind == OpTable::Kind::leaf || kind == OpTable::Kind::result) {
+          stays = &n->prev;
+        } else {
+          *stays = n->prev;
+          TapeCore::drop(*n);
+        }
+      }
+      n = prev;
     }
   } catch (...) {
     for (Node* m = last; m; m = m->prev) {

@@ -78,7 +78,6 @@ static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(
 class TapeCore : public TapeState {
  public:
   Node* last() const { return last_; }
-  Pool& pool() const { return *pool_; }
   // For sessions and marks: unlike any other of this thread, since tapes may be merged.
   static std::uint32_t next_number();
 
@@ -122,8 +121,10 @@ class TapeCore : public TapeState {
 
  private:
   struct Chunk;
+  friend class Sweep;  // which drops the nodes that it has passed
   void add_chunk(std::size_t at_least);
   void clear();
+  static void drop(Node& n);  // lets go of what it holds
   static Block* view_of(Block* value);
 
   Node* last_ = nullptr;
@@ -197,7 +198,7 @@ class Sweep {
     values,    // over constants: fast, nothing is recorded
     recorded,  // over tracked Vars: the reading itself can be read again
   };
-  // With `mark`, only nodes that carry it take part. A consuming sweep frees values as it passes.
+  // With `mark`, only nodes that carry it take part. A consuming sweep takes nodes off the tape as it passes.
   Sweep(TapeCore& tape, Mode mode, std::uint32_t session, std::uint32_t mark = 0,
         bool consume = false)
       : tape_(tape), mode_(mode), session_(session), mark_(mark), consume_(consume) {}
@@ -262,7 +263,7 @@ class Sweep {
     return Var<T>(Handle(Ref(reinterpret_cast<Block*>(std::exchange(n.slot, 0)))));
   }
 
-  // In a consuming sweep: lets go of a value that no earlier node needs.
+  // In a consuming sweep: lets go of a result that no earlier node needs.
   void free_value(Node& n) const {
     if (consume_ && n.value && !n.value->in_tape) release(std::exchange(n.value, nullptr));
   }

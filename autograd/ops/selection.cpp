@@ -64,6 +64,15 @@ struct ScatterRows {
 template <class F>
 void for_each_place(const Indices& indices, const Shape& array, std::size_t axis, F&& f) {
   const Shape shape = indices.shape();
+  bool rows = axis + 1 == array.rank();  // along the last axis, in every row
+  for (std::size_t k = 0; k < axis; ++k) rows = rows && shape[k] == array[k];
+  if (rows) {
+    const Size width = array.back(), each = shape.back(), n = indices.size();
+    for (Size i = 0, row = 0; i < n; row += width) {
+      for (const Size end = i + each; i < end; ++i) f(i, row + indices(i));
+    }
+    return;
+  }
   const detail::Strides steps = detail::row_major(array);
   std::array<Size, Shape::max_rank> at{};
   for (Size i = 0; i < indices.size(); ++i) {
