@@ -330,6 +330,23 @@ TEST_CASE("After an exception inside a rule the tape goes on, and pullbacks are 
       {"[breaking]"});
   CHECK(grad([](const V& v) { return sum(v * v); })(array({3})).to_vector() ==
         std::vector<double>(3, 2));
+
+  // In the middle of a sweep that takes its tape apart, with cotangents waiting at several results.
+  const Size before = memory_report().live_bytes;
+  expect(
+      [] {
+        return grad([](const V& v) {
+          const auto parts = split<3>(unroll::apply(Breaking{}, tanh(v)) * 2, 0);
+          const auto [u, w] = fuse(
+              [](auto a, auto b) {
+                return std::tuple{a * b, a + b};
+              },
+              parts[0], parts[2]);
+          return sum(u) + sum(w * parts[1]);
+        })(array({6}));
+      },
+      {"[breaking]"});
+  CHECK(memory_report().live_bytes == before);
 }
 
 TEST_CASE("An exception thrown by the user's function passes through every transform") {
