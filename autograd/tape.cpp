@@ -152,7 +152,7 @@ void drop_value(Block* b) {
 }
 
 // Walks over a tape go through memory once, node by node, and each node leads to its value: what will be needed soon is
-// fetched meanwhile, which halves the time of tapes that are larger than the cache.
+// fetched meanwhile, which matters to tapes that are larger than the cache.
 constexpr int distance = 24;  // nodes
 Node* look_ahead(Node* n) {
   for (int i = 0; n && i < distance; ++i) n = n->prev;

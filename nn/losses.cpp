@@ -45,8 +45,8 @@ struct CrossEntropyPullback {
   }
 };
 
-// logsumexp(x) - x[label] for each row. A rule of its own because the passes of log_softmax, gather and their adjoints
-// over all classes cost four times as much.
+// logsumexp(x) - x[label] for each row. A rule of its own because log_softmax, gather and their adjoints
+// each pass over all classes, most of them into an array of their own.
 struct CrossEntropy {
   static constexpr auto name = "cross_entropy";
   Indices labels;  // [..., 1]

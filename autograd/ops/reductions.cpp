@@ -128,8 +128,8 @@ struct ScaledSoftmax {
   }
 };
 
-// log Σ exp over the last axis, which is kept with size 1. A rule of its own because composing it costs five passes over
-// memory, of which two are broadcasts, instead of one.
+// log Σ exp over the last axis, which is kept with size 1. A rule of its own because composed of max, a difference, exp and
+// sum it passes over memory four times and makes two arrays of x's size, instead of twice and none.
 struct LogSumExp {
   static constexpr auto name = "logsumexp";
   template <class T>
