@@ -100,8 +100,8 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
 
 // Computes an op of operands of any shapes and layouts; allocates the results.
 template <class T>
-[[gnu::noinline]] void forward_strided(const ElementwiseTable<T>& table, Block* const* x, Block** y,
-                                       const void* op) {
+[[gnu::noinline]] void forward_strided(const ElementwiseTable<T>& table, TapeCore* tape,
+                                       Block* const* x, Block** y, const void* op) {
   Source<T> sources[max_inputs];
   T* out[max_results];
   Shape shape = x[0]->shape();
@@ -110,7 +110,7 @@ template <class T>
     sources[i] = {x[i]->template data<T>(), x[i]};
   }
   for (std::size_t k = 0; k < table.results; ++k) {
-    y[k] = new_block<T>(shape).give();
+    y[k] = new_result<T>(tape, shape.begin(), shape.rank());
     out[k] = y[k]->template data<T>();
   }
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
@@ -161,7 +161,7 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
     }
     if (const Size n = full->size()) table.forward(out, p, step, n, 0, op);
   } else {
-    forward_strided(table, x, y, op);
+    forward_strided(table, tape, x, y, op);
   }
   if (!tape) {
     for (std::size_t k = 0; k < K; ++k) results[k] = Var<T>(Handle(Ref(y[k])));

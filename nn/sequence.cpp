@@ -253,7 +253,7 @@ struct SequenceNode {
             RowSweep<T>{dh->template data<T>() + at, before + b * hidden,
                         dc ? dc->template data<T>() + b * hidden : nullptr, d + gate, d2 + gate});
       }
-      recurrent(d2 + t * batch * G, G, before, hidden, true);
+      if (t > 0 || sweep.wants(n, 2)) recurrent(d2 + t * batch * G, G, before, hidden, true);
     }
     const Ref d_rows = d_gate ? std::move(d_gate) : d_input;
     if (sweep.wants(n, 1)) {

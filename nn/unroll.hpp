@@ -71,16 +71,19 @@ template <class X>
 using PooledSteps = std::vector<X, PoolAllocator<X>>;  // dropped again: asks the system for nothing
 
 template <template <class> class List, class T, class State, class Cell>
+auto run_projected(const Cell& cell, const Var<T>& projected, const State& state) {
+  return run_steps<List>(cell, projected.size(0), state, [&](Size t, const State& s) -> State {
+    return cell.step(index(projected, 0, t), s);
+  });
+}
+template <template <class> class List, class T, class State, class Cell>
 auto run_array(const Cell& cell, const Var<T>& xs, const State& state,
                const UnrollOptions& options) {
   if (xs.rank() == 0)
     fail("unroll", "the sequence is a scalar; it needs the steps as its first axis");
   if constexpr (Projecting<Cell, Var<T>, State>) {
     if (options.hoist == Hoist::automatic) {
-      const auto projected = cell.project(xs);
-      return run_steps<List>(cell, xs.size(0), state, [&](Size t, const State& s) -> State {
-        return cell.step(index(projected, 0, t), s);
-      });
+      return run_projected<List>(cell, cell.project(xs), state);
     }
   }
   return run_steps<List>(cell, xs.size(0), state,
@@ -123,9 +126,12 @@ template <Real T, Tree State, CellOver<Var<T>, State> Cell>
                           const UnrollOptions& options = {}) {
   if constexpr (requires { cell.sequence(cell.project(xs), state)->second; }) {
     if (options.hoist == Hoist::automatic && xs.rank() == 3) {
-      if (auto run = cell.sequence(cell.project(xs), state)) {
+      const Var<T> projected = cell.project(xs);
+      if (auto run = cell.sequence(projected, state)) {
         return Unrolled<Var<T>, State>{std::move(run->first), std::move(run->second)};
       }
+      return detail::stack_outputs(
+          detail::run_projected<detail::PooledSteps>(cell, projected, state));
     }
   }
   return detail::stack_outputs(detail::run_array<detail::PooledSteps>(cell, xs, state, options));
