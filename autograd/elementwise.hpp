@@ -65,37 +65,62 @@ inline void* elementwise_op(Node& n, std::size_t results) {
   return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
 }
 
-// Runs f over lanes, the last of which may be partial. There is one copy of f for both, so the compiler cannot round an
-// element in the tail differently.
+// Runs f over lanes. There is one copy of f, so the compiler cannot round an element in the tail differently: numbers are
+// spread to whole lanes first, and what is left at the end is moved to whole lanes of its own.
 template <std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
-               F&& f) {
+               F f) {
   using L = Lane<T>;
   constexpr Size w = L::width;
-  std::array<L, In> x;
-  std::array<L, Out> y;
-  for (Size k = 0; k < n; k += w) {
-    const Size rest = n - k;
-    const bool whole = rest >= w;
-    for (std::size_t i = 0; i < In; ++i) {
-      if (step[i] == 0) {
-        x[i] = L(*in[i]);
-      } else {
-        x[i] = whole ? L::load(in[i] + k) : L::load_part(in[i] + k, rest, T(1));
+  T lanes[In + Out][w];
+  const T* from[In];
+  Size from_step[In];
+  T* to[Out];
+  Size to_step[Out];
+  for (std::size_t i = 0; i < In; ++i) {
+    from[i] = in[i];
+    from_step[i] = step[i] == 0 ? 0 : w;
+    if (step[i] == 0) {
+      L(*in[i]).store(lanes[i]);
+      from[i] = lanes[i];
+    }
+  }
+  for (std::size_t j = 0; j < Out; ++j) {
+    to[j] = out[j] ? out[j] : lanes[In + j];
+    to_step[j] = out[j] ? w : 0;
+    if (!out[j]) accumulate &= ~(1U << j);
+  }
+  const Size rest = n & (w - 1);
+  bool tail = false;
+  for (Size count = (n - rest) / w;; count = 1) {
+    for (; count > 0; --count) {
+      std::array<L, In> x;
+      std::array<L, Out> y;
+      for (std::size_t i = 0; i < In; ++i) {
+        x[i] = L::load(from[i]);
+        from[i] += from_step[i];
+      }
+      f(x, y);
+      for (std::size_t j = 0; j < Out; ++j) {
+        (accumulate >> j & 1 ? L::load(to[j]) + y[j] : y[j]).store(to[j]);
+        to[j] += to_step[j];
       }
     }
-    f(x, y);
+    if (rest == 0 || tail) break;
+    tail = true;
+    for (std::size_t i = 0; i < In; ++i) {
+      if (step[i] == 0) continue;
+      L::load_part(from[i], rest, T(1)).store(lanes[i]);
+      from[i] = lanes[i];
+    }
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
-      T* const at = out[j] + k;
-      L sum = y[j];
-      if (accumulate >> j & 1) sum = sum + (whole ? L::load(at) : L::load_part(at, rest));
-      if (whole) {
-        sum.store(at);
-      } else {
-        sum.store_part(at, rest);
-      }
+      L::load_part(to[j], rest).store(lanes[In + j]);
+      to[j] = lanes[In + j];
     }
+  }
+  for (std::size_t j = 0; tail && j < Out; ++j) {
+    if (out[j]) L::load(lanes[In + j]).store_part(out[j] + n - rest, rest);
   }
 }
 
@@ -264,15 +289,15 @@ struct Fused {
 
   static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
                       const void* op) {
-    const F& f = *static_cast<const F*>(op);
-    map_lanes<N, results>(out, in, step, n, 0, [&](const auto& x, auto& y) {
+    const F f = *static_cast<const F*>(op);
+    map_lanes<N, results>(out, in, step, n, 0, [f](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
     });
   }
   static void backward(T* const* out, const T* const* in, const Size* step, Size n,
                        unsigned accumulate, const void* op) {
-    const F& f = *static_cast<const F*>(op);
-    map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [&](const auto& v, auto& sums) {
+    const F f = *static_cast<const F*>(op);
+    map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [f](const auto& v, auto& sums) {
       sums.fill(Lane<T>(0));
       const auto y = run_dual(f, v.data() + 2 * results, indices);
       combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });

@@ -46,21 +46,35 @@ struct CrossEntropyPullback {
 };
 
 // logsumexp(x) - x[label] for each row. A rule of its own because log_softmax, gather and their adjoints
-// each pass over all classes, most of them into an array of their own.
+// each pass over all classes, most of them into an array of their own. Where it is recorded it keeps the
+// softmax, so that the sweep computes no exponentials again.
 struct CrossEntropy {
   static constexpr auto name = "cross_entropy";
   Indices labels;  // [..., 1]
+  Ref softmax;     // of x's shape, filled by f; empty where nothing is recorded
   template <class T>
   Var<T> f(const Var<T>& x) const {
     Ref out = detail::new_block<T>(labels.shape());
     for_each_row(x, [&](Size i, const T* row, Size n) {
-      out->template data<T>()[i] = detail::row_logsumexp(row, n) - row[labels(i)];
+      T* p = softmax ? softmax->data<T>() + i * n : nullptr;
+      out->template data<T>()[i] = detail::row_logsumexp(row, n, p) - row[labels(i)];
     });
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
-    return apply(CrossEntropyPullback{labels}, g, x);
+    if (!softmax || g.is_tracked() || x.is_tracked()) {
+      return apply(CrossEntropyPullback{labels}, g, x);
+    }
+    const Ref scale = contiguous(g.handle().block());
+    Ref out = detail::new_block<T>(x.shape());
+    for_each_row(Var<T>(Handle::borrow(softmax.get())), [&](Size i, const T* row, Size n) {
+      const T s = scale->template data<T>()[i];
+      T* y = out->template data<T>() + i * n;
+      for (Size k = 0; k < n; ++k) y[k] = s * row[k];
+      y[labels(i)] -= s;
+    });
+    return Var<T>(Handle(std::move(out)));
   }
 };
 
@@ -106,13 +120,14 @@ Var<T> cross_entropy(const Var<T>& logits, const Indices& labels) {
   column.push_back(1);
   const Size classes = logits.size(-1);
   for (const std::int64_t label : labels.values()) {
-    if (label < 0 || label >= classes) {
+    if (label < 0 || label >= classes) [[unlikely]] {
       fail("cross_entropy", "label " + std::to_string(label) + " is out of range for " +
                                 std::to_string(classes) + " classes (0 to " +
                                 std::to_string(classes - 1) + ")");
     }
   }
-  return mean(apply(CrossEntropy{labels.reshaped(column)}, logits));
+  Ref softmax = logits.is_tracked() ? detail::new_block<T>(logits.shape()) : Ref();
+  return mean(apply(CrossEntropy{labels.reshaped(column), std::move(softmax)}, logits));
 }
 
 template <Real T>

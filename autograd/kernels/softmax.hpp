@@ -1,6 +1,7 @@
 // Rows of a softmax and of what is near it, over lanes: each row is shifted by its largest element, so nothing overflows.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -9,21 +10,19 @@
 
 namespace unroll::detail {
 
-// The largest of a row, NaN if there is one; minus infinity of an empty row.
+// The largest of a row, minus infinity of an empty one. A NaN may be passed over: the exponentials will show it.
 template <class T>
 T row_top(const T* x, Size n) {
   using L = Lane<T>;
   constexpr Size w = L::width;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
-  L top(lowest);
+  typename L::Batch top(lowest);
   Size i = 0;
-  for (; i + w <= n; i += w) top = maximum(L::load(x + i), top);
-  if (i < n) top = maximum(L::load_part(x + i, n - i, lowest), top);
+  for (; i + w <= n; i += w) top = xsimd::max(top, L::load(x + i).batch());
+  if (i < n) top = xsimd::max(top, L::load_part(x + i, n - i, lowest).batch());
   T lanes[w];
-  top.store(lanes);
-  T y = lanes[0];
-  for (Size k = 1; k < w; ++k) y = lanes[k] > y || lanes[k] != lanes[k] ? lanes[k] : y;
-  return y;
+  top.store_unaligned(lanes);
+  return *std::max_element(lanes, lanes + w);
 }
 
 // Σ exp(x - shift) over a row; the terms go to `terms`, where it is not null.
@@ -59,11 +58,13 @@ void log_softmax_row(const T* x, T* y, Size n) {
   const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
   for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
 }
-// -inf of nothing but -inf, and inf where there is one.
+// -inf of nothing but -inf, and inf where there is one; the softmax goes to `softmax`, where it is not null.
 template <class T>
-T row_logsumexp(const T* x, Size n) {
+T row_logsumexp(const T* x, Size n, T* softmax) {
   const T top = row_top(x, n), shift = std::isinf(top) ? T(0) : top;
-  return std::log(row_exp_sum<T>(x, n, shift, nullptr)) + shift;
+  const T total = row_exp_sum<T>(x, n, shift, softmax), factor = 1 / total;
+  for (Size i = 0; softmax && i < n; ++i) softmax[i] *= factor;
+  return std::log(total) + shift;
 }
 
 }  // namespace unroll::detail

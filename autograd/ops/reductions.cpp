@@ -129,9 +129,11 @@ struct ScaledSoftmax {
 };
 
 // log Σ exp over the last axis, which is kept with size 1. A rule of its own because composed of max, a difference, exp and
-// sum it passes over memory four times and makes two arrays of x's size, instead of twice and none.
+// sum it passes over memory four times and makes two arrays of x's size. Where it is recorded it keeps the softmax, so that
+// the sweep computes no exponentials again.
 struct LogSumExp {
   static constexpr auto name = "logsumexp";
+  Ref softmax;  // of x's shape, filled by f; empty where nothing is recorded
   template <class T>
   Var<T> f(const Var<T>& x) const {
     const Ref b = detail::contiguous(x.handle().block());
@@ -142,13 +144,15 @@ struct LogSumExp {
     const Size rows = shape.size();
     for (Size i = 0; i < rows; ++i) {
       const T* row = b->template data<T>() + i * n;
-      out->template data<T>()[i] = detail::row_logsumexp(row, n);
+      out->template data<T>()[i] =
+          detail::row_logsumexp(row, n, softmax ? softmax->data<T>() + i * n : nullptr);
     }
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
-    return apply(ScaledSoftmax{}, g, x);
+    if (!softmax || g.is_tracked() || x.is_tracked()) return apply(ScaledSoftmax{}, g, x);
+    return g * Var<T>(Handle::borrow(softmax.get()));
   }
 };
 
@@ -261,7 +265,7 @@ Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("logsumexp", x.rank());
   Var<T> y;
   if (x.rank() > 0 && mask == 1U << (x.rank() - 1) && x.size(-1) > 0) {
-    y = apply(LogSumExp{}, x);
+    y = apply(LogSumExp{x.is_tracked() ? detail::new_block<T>(x.shape()) : Ref()}, x);
   } else {
     const Var<T> top =
         stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
