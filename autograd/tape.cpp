@@ -122,7 +122,7 @@ Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   const Layout layout(element, sizes, rank);
   if (bypass_pool || layout.bytes > std::size_t{small_value})
     return new_block(*pool_, dtype, element, sizes, rank);
-  const std::size_t align = layout.bytes >= 64 ? 63 : 15;
+  const std::size_t align = layout.bytes >= 256 ? 63 : layout.bytes >= 64 ? 31 : 15;
   const std::size_t room = layout.header + layout.bytes + align;
   if (static_cast<std::size_t>(end_ - at_) < room) add_chunk(room);
   const std::uintptr_t elements =
