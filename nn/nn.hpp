@@ -9,8 +9,10 @@
 
 #include "unroll/autograd/transforms.hpp"
 #include "unroll/nn/cells.hpp"
+#include "unroll/nn/crf.hpp"
 #include "unroll/nn/embedding.hpp"
 #include "unroll/nn/init.hpp"
+#include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
 #include "unroll/nn/optimizers.hpp"
