@@ -8,6 +8,7 @@
 #pragma once
 
 #include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/attention.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/crf.hpp"
 #include "unroll/nn/ctc.hpp"
