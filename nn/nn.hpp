@@ -12,6 +12,7 @@
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/crf.hpp"
 #include "unroll/nn/ctc.hpp"
+#include "unroll/nn/decoding.hpp"
 #include "unroll/nn/embedding.hpp"
 #include "unroll/nn/init.hpp"
 #include "unroll/nn/lengths.hpp"
