@@ -120,8 +120,9 @@ std::vector<Hypothesis> generate(const Indices& first, State state, const Step& 
 
 // The likeliest token at each place (of equals the first), for each sequence.
 template <Tree State, class Step>
-[[nodiscard]] std::vector<Hypothesis> greedy(const Indices& first, const State& state,
-                                             const Step& step, const DecodingLimits& limits = {}) {
+[[nodiscard]] std::vector<Hypothesis> greedy_search(const Indices& first, const State& state,
+                                                    const Step& step,
+                                                    const DecodingLimits& limits = {}) {
   return detail::generate(first, state, step, limits,
                           [](const auto& p, std::uint64_t) { return argmax(p); });
 }

@@ -14,6 +14,7 @@
 #include "unroll/nn/ctc.hpp"
 #include "unroll/nn/decoding.hpp"
 #include "unroll/nn/embedding.hpp"
+#include "unroll/nn/encoder_decoder.hpp"
 #include "unroll/nn/init.hpp"
 #include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"

@@ -172,7 +172,7 @@ TEST_CASE("Greedy decoding is a beam of one") {
     const Indices first({2}, {0, 3});
     const Var<double> state = normal<double>(Key(seed + 300), {2, 5});
     const DecodingLimits limits{.max_length = 6, .end = end_token};
-    const auto a = greedy(first, state, model, limits);
+    const auto a = greedy_search(first, state, model, limits);
     const auto b = beam_search(first, state, model, {.beam = 1}, limits);
     for (std::size_t i = 0; i < 2; ++i) {
       check_same({a[i]}, b[i]);
@@ -251,7 +251,7 @@ TEST_CASE("Temperature divides the logits; the same key draws the same") {
   const Indices first({2}, {0, 4});
   const Var<double> state = zeros<double>({2, 5});
   const auto a = sample(first, state, model, Key(1), {.temperature = 0.01}, {.max_length = 7});
-  const auto b = greedy(first, state, model, {.max_length = 7});
+  const auto b = greedy_search(first, state, model, {.max_length = 7});
   const auto c = sample(first, state, model, Key(1), {}, {.max_length = 7});
   const auto d = sample(first, state, model, Key(1), {}, {.max_length = 7});
   for (std::size_t i = 0; i < 2; ++i) {
@@ -306,9 +306,9 @@ TEST_CASE("Decoding nothing gives nothing, and what does not fit is refused") {
   const auto step = constant_step(Var<double>({2}, {0, 1}));
   const Var<double> state = zeros<double>({1, 1});
   const Indices one({1}, {0});
-  CHECK(greedy(one, state, step, {.max_length = 0})[0].tokens.empty());
+  CHECK(greedy_search(one, state, step, {.max_length = 0})[0].tokens.empty());
   CHECK(beam_search(one, state, step, {}, {.max_length = 0})[0][0].tokens.empty());
-  CHECK(greedy(Indices(), zeros<double>({0, 1}), step).empty());
+  CHECK(greedy_search(Indices(), zeros<double>({0, 1}), step).empty());
   CHECK(beam_search(Indices(), zeros<double>({0, 1}), step).empty());
   CHECK_THROWS_WITH_AS((void)beam_search(one, state, step, {.beam = 2, .n_best = 3}),
                        "[beam_search] n_best is 3; with a beam of 2 it can be 1 to that",
@@ -316,7 +316,7 @@ TEST_CASE("Decoding nothing gives nothing, and what does not fit is refused") {
   CHECK_THROWS_AS((void)beam_search(one, state, step, {.beam = 0}), std::invalid_argument);
   CHECK_THROWS_AS((void)beam_search(one, state, step, {.length_penalty = -1}),
                   std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)greedy(Indices(0), state, step),
+  CHECK_THROWS_WITH_AS((void)greedy_search(Indices(0), state, step),
                        "[decoding] the first tokens have shape []; they are [B], one for each "
                        "sequence",
                        std::invalid_argument);
@@ -330,8 +330,8 @@ TEST_CASE("Decoding nothing gives nothing, and what does not fit is refused") {
   const auto broken = constant_step(Var<double>({2}, {0, std::nan("")}));
   CHECK_THROWS_WITH_AS((void)beam_search(one, state, broken),
                        "[beam_search] the step gave NaN for row 0", std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)greedy(one, state, broken), "[decoding] the step gave NaN for row 0",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)greedy_search(one, state, broken),
+                       "[decoding] the step gave NaN for row 0", std::invalid_argument);
   for (const LogitFilter& bad : {LogitFilter{.temperature = 0}, LogitFilter{.top_k = -1},
                                  LogitFilter{.top_p = 0}, LogitFilter{.top_p = 1.5}}) {
     CHECK_THROWS_AS((void)filter_logits(zeros<double>({2}), bad), std::invalid_argument);
