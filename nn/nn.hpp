@@ -8,9 +8,15 @@
 #pragma once
 
 #include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/attention.hpp"
 #include "unroll/nn/cells.hpp"
+#include "unroll/nn/crf.hpp"
+#include "unroll/nn/ctc.hpp"
+#include "unroll/nn/decoding.hpp"
 #include "unroll/nn/embedding.hpp"
+#include "unroll/nn/encoder_decoder.hpp"
 #include "unroll/nn/init.hpp"
+#include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
 #include "unroll/nn/optimizers.hpp"
