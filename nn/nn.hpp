@@ -8,12 +8,15 @@
 #pragma once
 
 #include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/bleu.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/embedding.hpp"
 #include "unroll/nn/init.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
+#include "unroll/nn/metrics.hpp"
 #include "unroll/nn/optimizers.hpp"
 #include "unroll/nn/probe.hpp"
 #include "unroll/nn/serialization.hpp"
+#include "unroll/nn/span_f1.hpp"
 #include "unroll/nn/unroll.hpp"
