@@ -17,6 +17,8 @@
 #include "unroll/nn/metrics.hpp"
 #include "unroll/nn/optimizers.hpp"
 #include "unroll/nn/probe.hpp"
+#include "unroll/nn/schedules.hpp"
 #include "unroll/nn/serialization.hpp"
 #include "unroll/nn/span_f1.hpp"
 #include "unroll/nn/unroll.hpp"
+#include "unroll/nn/weight_average.hpp"
