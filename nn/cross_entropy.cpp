@@ -170,10 +170,9 @@ void check_smoothing(const char* loss, const CrossEntropyOptions<T>& options) {
 template <class T, class Total>
 Var<T> smooth_and_reduce(const char* loss, const Var<T>& own, const Labels& rows, Size classes,
                          const CrossEntropyOptions<T>& options, Total&& total) {
-  Var<T> weights = options.weights, values = own;
-  const bool weighted = !options.class_weights.empty();
-  Var<T> label_weights;
-  if (weighted) {
+  const Var<T>& weights = options.weights;
+  Var<T> values = own, label_weights;
+  if (!options.class_weights.empty()) {
     label_weights = take(options.class_weights, rows.usable());
     values = values * label_weights;
   }

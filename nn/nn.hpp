@@ -1,5 +1,5 @@
-// Everything for networks: keys and initial weights, layers and cells, unroll, losses, optimisers,
-// saving.
+// Everything for networks: keys and initial weights, layers and cells, unroll, losses, metrics,
+// optimisers, schedules, saving.
 //
 //   #include <unroll/nn/nn.hpp>
 //

@@ -209,6 +209,17 @@ TEST_CASE("Where nothing counts the mean is 0, with a gradient of 0") {
       std::invalid_argument);
 }
 
+TEST_CASE("A class of the model can be the ignored one") {
+  const Indices with_class({3}, {0, 2, 1}), with_other({3}, {-7, 2, 1});
+  const Var<double> rows = index(z, 0, 0);
+  for (const Var<double>& c : {Var<double>(), class_weights}) {
+    CHECK(cross_entropy(rows, with_class, {.class_weights = c, .ignored = 0}).item() ==
+          cross_entropy(rows, with_other, {.class_weights = c, .ignored = -7}).item());
+  }
+  CHECK(cross_entropy(rows, with_class, {.ignored = -1}).item() ==
+        cross_entropy(rows, with_class).item());
+}
+
 TEST_CASE("The logits of an ignored row may be anything") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Var<double> with_nan({2, 2}, {0, std::log(3.0), nan, 1});
