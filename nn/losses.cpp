@@ -1,157 +1,131 @@
 #include "unroll/nn/losses.hpp"
 
-#include "unroll/autograd/kernels/softmax.hpp"
-#include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/loss_reduction.hpp"
 
 namespace unroll {
+
+using detail::check_classes;
+using detail::check_shapes;
+using detail::reduce;
+
 namespace {
 
-using detail::contiguous;
-using detail::Handle;
-using detail::Ref;
-
-// f(row number, row of logits) for each row of x [..., classes].
-template <class T, class F>
-void for_each_row(const Var<T>& x, F&& f) {
-  const Ref b = contiguous(x.handle().block());
-  const Size n = b->sizes()[b->rank - 1u], rows = n > 0 ? b->size() / n : 0;
-  for (Size i = 0; i < rows; ++i) f(i, b->template data<T>() + i * n, n);
-}
-
-// g · (softmax(x) - one_hot(labels)), g [..., 1]: the derivative of CrossEntropy.
-struct CrossEntropyPullback {
-  static constexpr auto name = "cross_entropy_pullback";
-  Indices labels;  // [..., 1]
-  template <class T>
-  Var<T> f(const Var<T>& g, const Var<T>& x) const {
-    const Ref scale = contiguous(g.handle().block());
-    Ref out = detail::new_block<T>(x.shape());
-    for_each_row(x, [&](Size i, const T* row, Size n) {
-      const T s = scale->template data<T>()[i];
-      T* y = out->template data<T>() + i * n;
-      detail::softmax_row(row, y, n, s);
-      y[labels(i)] -= s;
-    });
-    return Var<T>(Handle(std::move(out)));
-  }
-  template <class T>
-  Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
-    return sum(c * softmax(x), -1, KeepDims::yes) - gather(c, labels, -1);
-  }
-  template <class T>
-  Var<T> vjp(wrt<1>, const Var<T>& c, const Var<T>&, const Var<T>& g, const Var<T>& x) const {
-    const Var<T> p = softmax(x);
-    return g * p * (c - sum(c * p, -1, KeepDims::yes));
-  }
-};
-
-// logsumexp(x) - x[label] for each row. A rule of its own because log_softmax, gather and their adjoints
-// each pass over all classes, most of them into an array of their own. Where it is recorded it keeps the
-// softmax, so that the sweep computes no exponentials again.
-struct CrossEntropy {
-  static constexpr auto name = "cross_entropy";
-  Indices labels;  // [..., 1]
-  Ref softmax;     // of x's shape, filled by f; empty where nothing is recorded
-  template <class T>
-  Var<T> f(const Var<T>& x) const {
-    Ref out = detail::new_block<T>(labels.shape());
-    for_each_row(x, [&](Size i, const T* row, Size n) {
-      T* p = softmax ? softmax->data<T>() + i * n : nullptr;
-      out->template data<T>()[i] = detail::row_logsumexp(row, n, p) - row[labels(i)];
-    });
-    return Var<T>(Handle(std::move(out)));
-  }
-  template <class T>
-  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
-    if (!softmax || g.is_tracked() || x.is_tracked()) {
-      return apply(CrossEntropyPullback{labels}, g, x);
-    }
-    const Ref scale = contiguous(g.handle().block());
-    Ref out = detail::new_block<T>(x.shape());
-    for_each_row(Var<T>(Handle::borrow(softmax.get())), [&](Size i, const T* row, Size n) {
-      const T s = scale->template data<T>()[i];
-      T* y = out->template data<T>() + i * n;
-      for (Size k = 0; k < n; ++k) y[k] = s * row[k];
-      y[labels(i)] -= s;
-    });
-    return Var<T>(Handle(std::move(out)));
-  }
-};
-
 template <class T>
-void check_shapes(const char* loss, const Var<T>& predictions, const Var<T>& targets) {
-  if (!(predictions.shape() == targets.shape())) {
-    fail(loss, "predictions and targets differ in shape: " + to_string(predictions.shape()) +
-                   " and " + to_string(targets.shape()));
+void check_signs(const char* loss, const Var<T>& targets) {
+  for (const T y : targets.to_vector()) {
+    if (y != 1 && y != -1) fail(loss, "targets must be 1 or -1");
   }
-}
-
-template <class T>
-void check_classes(const char* loss, const Var<T>& x) {
-  if (x.rank() == 0)
-    fail(loss, "a single number has no axis of classes; shapes are [..., classes]");
 }
 
 }  // namespace
 
 template <Real T>
-Var<T> squared_error(const Var<T>& predictions, const Var<T>& targets) {
+Var<T> squared_error(const Var<T>& predictions, const Var<T>& targets,
+                     const LossOptions<T>& options) {
   check_shapes("squared_error", predictions, targets);
   check_classes("squared_error", predictions);
-  return mean(sum(square(predictions - targets), -1));
+  return reduce("squared_error", sum(square(predictions - targets), -1), options);
 }
 
 template <Real T>
-Var<T> mse(const Var<T>& predictions, const Var<T>& targets) {
+Var<T> mse(const Var<T>& predictions, const Var<T>& targets, const LossOptions<T>& options) {
   check_shapes("mse", predictions, targets);
-  return mean(square(predictions - targets));
+  return reduce("mse", square(predictions - targets), options);
 }
 
 template <Real T>
-Var<T> cross_entropy(const Var<T>& logits, const Indices& labels) {
-  check_classes("cross_entropy", logits);
-  Shape leading = logits.shape();
-  leading.erase(leading.rank() - 1);
-  if (!(labels.shape() == leading)) {
-    fail("cross_entropy", "logits " + to_string(logits.shape()) + " need labels of shape " +
-                              to_string(leading) + ", not " + to_string(labels.shape()));
+Var<T> mae(const Var<T>& predictions, const Var<T>& targets, const LossOptions<T>& options) {
+  check_shapes("mae", predictions, targets);
+  return reduce("mae", abs(predictions - targets), options);
+}
+
+template <Real T>
+Var<T> huber(const Var<T>& predictions, const Var<T>& targets, const HuberOptions<T>& options) {
+  check_shapes("huber", predictions, targets);
+  if (!(options.delta > 0)) fail("huber", "delta must be positive");
+  // With c the difference limited to [-delta, delta]: c (d - c/2) is both branches.
+  const Var<T> d = predictions - targets, c = clamp(d, -options.delta, options.delta);
+  return reduce("huber", c * (d - c * 0.5), options);
+}
+
+template <Real T>
+Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targets,
+                                        const BinaryCrossEntropyOptions<T>& options) {
+  constexpr auto name = "binary_cross_entropy_with_logits";
+  check_shapes(name, logits, targets);
+  const Var<T>& q = options.positive_weight;
+  if (q.empty()) return reduce(name, softplus(logits) - targets * logits, options);
+  const bool per_class = q.rank() == 1 && logits.rank() > 0 && q.size() == logits.size(-1);
+  if (q.rank() != 0 && !per_class) {
+    fail(name, "a positive weight " + to_string(q.shape()) + " for logits " +
+                   to_string(logits.shape()) + ": it must be one number or one for each class");
   }
-  Shape column = leading;
-  column.push_back(1);
-  const Size classes = logits.size(-1);
-  for (const std::int64_t label : labels.values()) {
-    if (label < 0 || label >= classes) [[unlikely]] {
-      fail("cross_entropy", "label " + std::to_string(label) + " is out of range for " +
-                                std::to_string(classes) + " classes (0 to " +
-                                std::to_string(classes - 1) + ")");
-    }
+  // -log σ(z) = softplus(z) - z
+  return reduce(name,
+                (1 + (q - 1) * targets) * (softplus(logits) - logits) + (1 - targets) * logits,
+                options);
+}
+
+template <Real T>
+Var<T> hinge(const Var<T>& scores, const Var<T>& targets, const HingeOptions<T>& options) {
+  check_shapes("hinge", scores, targets);
+  check_signs("hinge", targets);
+  return reduce("hinge", relu(options.margin - targets * scores), options);
+}
+
+template <Real T>
+Var<T> kl_divergence(const Var<T>& log_predictions, const Var<T>& targets,
+                     const LossOptions<T>& options) {
+  check_shapes("kl_divergence", log_predictions, targets);
+  check_classes("kl_divergence", log_predictions);
+  // Where p is 0 the logarithm of 1 stands for its own, so neither value nor gradient is 0 · ∞.
+  const Var<T> log_targets = log(where(targets == 0, 1, targets));
+  return reduce("kl_divergence", sum(targets * (log_targets - log_predictions), -1), options);
+}
+
+template <Real T>
+Var<T> cosine_similarity(const Var<T>& a, const Var<T>& b) {
+  constexpr double least_length = 1e-8;
+  if (!(a.shape() == b.shape()) || a.rank() == 0) {
+    fail("cosine_similarity", "two arrays [..., D] of one shape are needed, not " +
+                                  to_string(a.shape()) + " and " + to_string(b.shape()));
   }
-  Ref softmax = logits.is_tracked() ? detail::new_block<T>(logits.shape()) : Ref();
-  return mean(apply(CrossEntropy{labels.reshaped(column), std::move(softmax)}, logits));
+  return sum(a * b, -1) / (maximum(norm(a, -1), least_length) * maximum(norm(b, -1), least_length));
 }
 
 template <Real T>
-Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities) {
-  check_shapes("cross_entropy", logits, probabilities);
-  check_classes("cross_entropy", logits);
-  return -mean(sum(probabilities * log_softmax(logits), -1));
+Var<T> cosine_embedding(const Var<T>& a, const Var<T>& b, const Var<T>& targets,
+                        const CosineEmbeddingOptions<T>& options) {
+  const Var<T> cosine = cosine_similarity(a, b);
+  check_shapes("cosine_embedding", cosine, targets);
+  check_signs("cosine_embedding", targets);
+  return reduce("cosine_embedding", where(targets > 0, 1 - cosine, relu(cosine - options.margin)),
+                options);
 }
 
-template <Real T>
-Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targets) {
-  check_shapes("binary_cross_entropy_with_logits", logits, targets);
-  return mean(softplus(logits) - targets * logits);
-}
-
-template Var<float> squared_error(const Var<float>&, const Var<float>&);
-template Var<double> squared_error(const Var<double>&, const Var<double>&);
-template Var<float> mse(const Var<float>&, const Var<float>&);
-template Var<double> mse(const Var<double>&, const Var<double>&);
-template Var<float> cross_entropy(const Var<float>&, const Indices&);
-template Var<double> cross_entropy(const Var<double>&, const Indices&);
-template Var<float> cross_entropy(const Var<float>&, const Var<float>&);
-template Var<double> cross_entropy(const Var<double>&, const Var<double>&);
-template Var<float> binary_cross_entropy_with_logits(const Var<float>&, const Var<float>&);
-template Var<double> binary_cross_entropy_with_logits(const Var<double>&, const Var<double>&);
+template Var<float> squared_error(const Var<float>&, const Var<float>&, const LossOptions<float>&);
+template Var<double> squared_error(const Var<double>&, const Var<double>&,
+                                   const LossOptions<double>&);
+template Var<float> mse(const Var<float>&, const Var<float>&, const LossOptions<float>&);
+template Var<double> mse(const Var<double>&, const Var<double>&, const LossOptions<double>&);
+template Var<float> mae(const Var<float>&, const Var<float>&, const LossOptions<float>&);
+template Var<double> mae(const Var<double>&, const Var<double>&, const LossOptions<double>&);
+template Var<float> huber(const Var<float>&, const Var<float>&, const HuberOptions<float>&);
+template Var<double> huber(const Var<double>&, const Var<double>&, const HuberOptions<double>&);
+template Var<float> binary_cross_entropy_with_logits(const Var<float>&, const Var<float>&,
+                                                     const BinaryCrossEntropyOptions<float>&);
+template Var<double> binary_cross_entropy_with_logits(const Var<double>&, const Var<double>&,
+                                                      const BinaryCrossEntropyOptions<double>&);
+template Var<float> hinge(const Var<float>&, const Var<float>&, const HingeOptions<float>&);
+template Var<double> hinge(const Var<double>&, const Var<double>&, const HingeOptions<double>&);
+template Var<float> kl_divergence(const Var<float>&, const Var<float>&, const LossOptions<float>&);
+template Var<double> kl_divergence(const Var<double>&, const Var<double>&,
+                                   const LossOptions<double>&);
+template Var<float> cosine_similarity(const Var<float>&, const Var<float>&);
+template Var<double> cosine_similarity(const Var<double>&, const Var<double>&);
+template Var<float> cosine_embedding(const Var<float>&, const Var<float>&, const Var<float>&,
+                                     const CosineEmbeddingOptions<float>&);
+template Var<double> cosine_embedding(const Var<double>&, const Var<double>&, const Var<double>&,
+                                      const CosineEmbeddingOptions<double>&);
 
 }  // namespace unroll

@@ -1,5 +1,5 @@
-// Everything for networks: keys and initial weights, layers and cells, unroll, losses, optimisers,
-// saving.
+// Everything for networks: keys and initial weights, layers and cells, unroll, losses, metrics,
+// optimisers, schedules, saving.
 //
 //   #include <unroll/nn/nn.hpp>
 //
@@ -9,6 +9,7 @@
 
 #include "unroll/autograd/transforms.hpp"
 #include "unroll/nn/attention.hpp"
+#include "unroll/nn/bleu.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/crf.hpp"
 #include "unroll/nn/ctc.hpp"
@@ -19,7 +20,11 @@
 #include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
+#include "unroll/nn/metrics.hpp"
 #include "unroll/nn/optimizers.hpp"
 #include "unroll/nn/probe.hpp"
+#include "unroll/nn/schedules.hpp"
 #include "unroll/nn/serialization.hpp"
+#include "unroll/nn/span_f1.hpp"
 #include "unroll/nn/unroll.hpp"
+#include "unroll/nn/weight_average.hpp"

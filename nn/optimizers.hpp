@@ -3,17 +3,21 @@
 //   Adam adam(model, {.learning_rate = 1e-3});
 //   auto [loss, gradient] = value_and_grad(sequence_loss, model);
 //   adam.step(model, clip_by_norm(gradient, 5.0));
+//   adam.options.learning_rate = cosine(++step);      // schedules: nn/schedules.hpp
 //   save("adam.safetensors", adam);   // moments and step count: an optimiser is a tree too
 //
 // An optimiser is made for one model type; its moments are models of that type. Options may be
-// changed between steps (schedules). The equations are PyTorch's. Each parameter is updated by one
+// changed between steps. Parameters may have settings of their own (nn/parameter_groups.hpp); options and
+// groups are not saved. The equations are PyTorch's. Each parameter is updated by one
 // fused pass that allocates the new values only and, on constants, records nothing. Invariant: when
-// step throws (shapes, structure), model and optimiser are as before.
+// step throws (shapes, structure, options), model and optimiser are as before.
+//
+// An optimiser is its options, its state trees, and one elementwise update of a parameter (optimizers.cpp);
+// what they all do besides is written once, in detail::step_all.
 #pragma once
 
-#include <cmath>
-
-#include "unroll/autograd/model.hpp"
+#include "unroll/nn/clipping.hpp"
+#include "unroll/nn/parameter_groups.hpp"
 
 namespace unroll {
 
@@ -25,11 +29,13 @@ struct SgdOptions {
   double weight_decay = 0;  // adds weight_decay · p to the gradient
 };
 
+enum class Amsgrad { no, yes };
 struct AdamOptions {
   double learning_rate = 1e-3;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
-  double weight_decay = 0;  // adds weight_decay · p to the gradient
+  double weight_decay = 0;        // adds weight_decay · p to the gradient
+  Amsgrad amsgrad = Amsgrad::no;  // chosen when the optimiser is made
 };
 
 struct AdamWOptions {
@@ -37,54 +43,101 @@ struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.01;  // takes learning_rate · weight_decay · p off p, past the moments
+  Amsgrad amsgrad = Amsgrad::no;  // chosen when the optimiser is made
+};
+
+enum class Centered { no, yes };
+struct RmsPropOptions {
+  double learning_rate = 0.01;
+  double smoothing = 0.99;
+  double epsilon = 1e-8;
+  double momentum = 0;               // above 0 chosen when the optimiser is made
+  Centered centered = Centered::no;  // chosen when the optimiser is made
+  double weight_decay = 0;           // adds weight_decay · p to the gradient
+};
+
+struct AdagradOptions {
+  double learning_rate = 0.01;
+  double learning_rate_decay = 0;  // step t moves by learning_rate / (1 + (t - 1) · this)
+  double epsilon = 1e-10;
+  double initial_sum = 0;   // of the squares, before the first step
+  double weight_decay = 0;  // adds weight_decay · p to the gradient
 };
 
 namespace detail {
 
-struct SgdStep {
-  double rate, momentum, decay;
-  bool nesterov;
-};
-template <Real T>
-void sgd_update(Var<T>& p, const Var<T>& g, Var<T>& velocity, const SgdStep& step);
+void check_options(const char* optimizer, const SgdOptions& options);
+void check_options(const char* optimizer, const AdamOptions& options);
+void check_options(const char* optimizer, const AdamWOptions& options);
+void check_options(const char* optimizer, const RmsPropOptions& options);
+void check_options(const char* optimizer, const AdagradOptions& options);
 
-struct AdamStep {
-  double beta1, beta2, epsilon, decay;
-  double keep;     // what stays of p: 1 - learning_rate · decoupled decay
-  double rate;     // learning_rate / (1 - beta1^t)
-  double v_scale;  // 1 / √(1 - beta2^t)
-};
+// Step number `count` of one parameter and its states. States that the options do not ask for are
+// neither read nor written.
 template <Real T>
-void adam_update(Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v, const AdamStep& step);
-[[nodiscard]] AdamStep adam_step(const char* name, const AdamOptions& options, double count,
-                                 double decoupled_decay);
-void check_options(const SgdOptions& options);
+void update(const SgdOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& velocity);
+template <Real T>
+void update(const AdamOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
+            Var<T>& largest);
+template <Real T>
+void update(const AdamWOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
+            Var<T>& largest);
+template <Real T>
+void update(const RmsPropOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& v,
+            Var<T>& average, Var<T>& velocity);
+template <Real T>
+void update(const AdagradOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& squares);
 
-template <Real T>
-double sum_of_squares(const Var<T>& x);
 [[noreturn]] void fail_shapes(const char* optimizer, const Shape& p, const Shape& g);
+[[noreturn]] void fail_state(const char* optimizer, const char* option);
+void check_groups(const char* optimizer, const ParameterGroups& groups, std::size_t parameters);
+
+template <class Options>
+Options options_of(const ParameterGroups& groups, std::size_t i, const Options& options) {
+  if (groups.empty()) return options;
+  Options own = options;
+  own.learning_rate *= groups[i].learning_rate_scale;
+  own.weight_decay = groups[i].weight_decay.value_or(own.weight_decay);
+  return own;
+}
 
 // Throws before anything is changed.
 template <class M>
-void check_gradient(const char* optimizer, const M& model, const M& gradient, const M& moment) {
+void check_gradient(const char* optimizer, const ParameterGroups& groups, const M& model,
+                    const M& gradient, const M& state) {
+  std::size_t parameters = 0;
   tree_for_each(
-      [&](const auto& p, const auto& g, const auto& m) {
+      [&](const auto& p, const auto& g, const auto& s) {
         if (!(p.shape() == g.shape())) fail_shapes(optimizer, p.shape(), g.shape());
-        if (!(p.shape() == m.shape())) fail_shapes(optimizer, p.shape(), m.shape());
+        if (!(p.shape() == s.shape())) fail_shapes(optimizer, p.shape(), s.shape());
+        ++parameters;
       },
-      model, gradient, moment);
+      model, gradient, state);
+  check_groups(optimizer, groups, parameters);
+}
+
+// Step number `count` of the whole model.
+template <class Options, class M, class... States>
+void step_all(const char* optimizer, const Options& options, const ParameterGroups& groups,
+              double count, M& model, const M& gradient, States&... states) {
+  check_options(optimizer, options);
+  (check_gradient(optimizer, groups, model, gradient, states), ...);
+  std::size_t i = 0;
+  tree_for_each([&](auto& p, const auto& g,
+                    auto&... s) { update(options_of(groups, i++, options), count, p, g, s...); },
+                model, gradient, states...);
 }
 
 template <class M>
-void adam_all(const char* name, const AdamOptions& options, double decoupled_decay, M& model,
-              const M& gradient, M& first, M& second, Var<double>& steps) {
-  const double count = steps.item() + 1;
-  const AdamStep s = adam_step(name, options, count, decoupled_decay);
-  check_gradient(name, model, gradient, first);
-  check_gradient(name, model, gradient, second);
-  tree_for_each([&](auto& p, const auto& g, auto& m, auto& v) { adam_update(p, g, m, v, s); },
-                model, gradient, first, second);
-  steps = count;
+std::optional<M> zeros_if(bool wanted, const M& model) {
+  return wanted ? std::optional<M>(zeros_like(model)) : std::nullopt;
+}
+// A state that only some options ask for; where there is none, `other` stands in its place.
+template <class M>
+M& state_or(const char* optimizer, const char* option, bool wanted, std::optional<M>& state,
+            M& other) {
+  if (wanted && !state) fail_state(optimizer, option);
+  return state ? *state : other;
 }
 
 }  // namespace detail
@@ -94,39 +147,47 @@ void adam_all(const char* name, const AdamOptions& options, double decoupled_dec
 template <Tree M>
 struct Sgd {
   SgdOptions options;
+  ParameterGroups groups;
   M velocity;
   static constexpr auto fields() { return std::tuple{field("velocity", &Sgd::velocity)}; }
 
-  explicit Sgd(const M& model, const SgdOptions& o = {})
-      : options(o), velocity(zeros_like(model)) {}
+  explicit Sgd(const M& model, const SgdOptions& o = {}, ParameterGroups own = {})
+      : options(o), groups(std::move(own)), velocity(zeros_like(model)) {}
 
   void step(M& model, const M& gradient) {
-    detail::check_options(options);
-    detail::check_gradient("Sgd", model, gradient, velocity);
-    const detail::SgdStep s{options.learning_rate, options.momentum, options.weight_decay,
-                            options.nesterov == Nesterov::yes};
-    tree_for_each([&](auto& p, const auto& g, auto& v) { detail::sgd_update(p, g, v, s); }, model,
-                  gradient, velocity);
+    detail::step_all("Sgd", options, groups, 0, model, gradient, velocity);
   }
 };
 
 // Kingma & Ba, 2015:  m ← β1 m + (1 - β1) g,   v ← β2 v + (1 - β2) g²,
 //   p ← p - rate · m / (1 - β1^t) / (√(v / (1 - β2^t)) + ε)
+// With AMSGrad (Reddi et al., 2018) the largest v so far takes v's place in the last line.
 template <Tree M>
 struct Adam {
   AdamOptions options;
+  ParameterGroups groups;
   M first_moment, second_moment;
-  Var<double> steps = 0.0;  // how many were taken
+  std::optional<M> largest_second_moment;  // with AMSGrad
+  Var<double> steps = 0.0;                 // how many were taken
   static constexpr auto fields() {
-    return std::tuple{field("first_moment", &Adam::first_moment),
-                      field("second_moment", &Adam::second_moment), field("steps", &Adam::steps)};
+    return std::tuple{
+        field("first_moment", &Adam::first_moment), field("second_moment", &Adam::second_moment),
+        field("largest_second_moment", &Adam::largest_second_moment), field("steps", &Adam::steps)};
   }
 
-  explicit Adam(const M& model, const AdamOptions& o = {})
-      : options(o), first_moment(zeros_like(model)), second_moment(first_moment) {}
+  explicit Adam(const M& model, const AdamOptions& o = {}, ParameterGroups own = {})
+      : options(o),
+        groups(std::move(own)),
+        first_moment(zeros_like(model)),
+        second_moment(first_moment),
+        largest_second_moment(detail::zeros_if(o.amsgrad == Amsgrad::yes, model)) {}
 
   void step(M& model, const M& gradient) {
-    detail::adam_all("Adam", options, 0, model, gradient, first_moment, second_moment, steps);
+    const double count = steps.item() + 1;
+    detail::step_all("Adam", options, groups, count, model, gradient, first_moment, second_moment,
+                     detail::state_or("Adam", "amsgrad", options.amsgrad == Amsgrad::yes,
+                                      largest_second_moment, second_moment));
+    steps = count;
   }
 };
 
@@ -134,45 +195,88 @@ struct Adam {
 template <Tree M>
 struct AdamW {
   AdamWOptions options;
+  ParameterGroups groups;
   M first_moment, second_moment;
-  Var<double> steps = 0.0;  // how many were taken
+  std::optional<M> largest_second_moment;  // with AMSGrad
+  Var<double> steps = 0.0;                 // how many were taken
   static constexpr auto fields() {
     return std::tuple{field("first_moment", &AdamW::first_moment),
-                      field("second_moment", &AdamW::second_moment), field("steps", &AdamW::steps)};
+                      field("second_moment", &AdamW::second_moment),
+                      field("largest_second_moment", &AdamW::largest_second_moment),
+                      field("steps", &AdamW::steps)};
   }
 
-  explicit AdamW(const M& model, const AdamWOptions& o = {})
-      : options(o), first_moment(zeros_like(model)), second_moment(first_moment) {}
+  explicit AdamW(const M& model, const AdamWOptions& o = {}, ParameterGroups own = {})
+      : options(o),
+        groups(std::move(own)),
+        first_moment(zeros_like(model)),
+        second_moment(first_moment),
+        largest_second_moment(detail::zeros_if(o.amsgrad == Amsgrad::yes, model)) {}
 
   void step(M& model, const M& gradient) {
-    const AdamOptions o{options.learning_rate, options.beta1, options.beta2, options.epsilon, 0};
-    detail::adam_all("AdamW", o, options.weight_decay, model, gradient, first_moment, second_moment,
-                     steps);
+    const double count = steps.item() + 1;
+    detail::step_all("AdamW", options, groups, count, model, gradient, first_moment, second_moment,
+                     detail::state_or("AdamW", "amsgrad", options.amsgrad == Amsgrad::yes,
+                                      largest_second_moment, second_moment));
+    steps = count;
   }
 };
 
-// ---- clipping -----------------------------------------------------------------------------------
+// Tieleman & Hinton, 2012:  v ← α v + (1 - α) g²,   p ← p - rate · g / (√v + ε)
+// Centred (Graves, 2013), with a ← α a + (1 - α) g, v - a² takes v's place in the second formula; with
+// momentum b ← momentum b + g / (√v + ε) and p ← p - rate · b.
+template <Tree M>
+struct RmsProp {
+  RmsPropOptions options;
+  ParameterGroups groups;
+  M square_average;
+  std::optional<M> gradient_average;  // when centred
+  std::optional<M> velocity;          // with momentum
+  static constexpr auto fields() {
+    return std::tuple{field("square_average", &RmsProp::square_average),
+                      field("gradient_average", &RmsProp::gradient_average),
+                      field("velocity", &RmsProp::velocity)};
+  }
 
-// √Σ g² over all parameters, summed in double.
-template <Tree X>
-[[nodiscard]] double global_norm(const X& tree) {
-  double total = 0;
-  tree_for_each([&](const auto& g) { total += detail::sum_of_squares(g); }, tree);
-  return std::sqrt(total);
-}
-// The tree, scaled to the global norm `largest` where its own is larger (Pascanu et al., 2013). A
-// norm that is not finite cannot be repaired: then the tree comes back as it is.
-template <Tree X>
-[[nodiscard]] X clip_by_norm(const X& tree, double largest) {
-  if (!(largest > 0)) fail("clip_by_norm", "the largest norm must be positive");
-  const double norm = global_norm(tree);
-  return norm > largest && std::isfinite(norm) ? tree_scale(tree, largest / norm) : tree;
-}
-// Each element limited to [-largest, largest].
-template <Tree X>
-[[nodiscard]] X clip_by_value(const X& tree, double largest) {
-  if (!(largest > 0)) fail("clip_by_value", "the largest value must be positive");
-  return tree_map([&](const auto& g) { return clamp(g, -largest, largest); }, tree);
-}
+  explicit RmsProp(const M& model, const RmsPropOptions& o = {}, ParameterGroups own = {})
+      : options(o),
+        groups(std::move(own)),
+        square_average(zeros_like(model)),
+        gradient_average(detail::zeros_if(o.centered == Centered::yes, model)),
+        velocity(detail::zeros_if(o.momentum > 0, model)) {}
+
+  void step(M& model, const M& gradient) {
+    detail::step_all(
+        "RmsProp", options, groups, 0, model, gradient, square_average,
+        detail::state_or("RmsProp", "centered", options.centered == Centered::yes, gradient_average,
+                         square_average),
+        detail::state_or("RmsProp", "momentum", options.momentum > 0, velocity, square_average));
+  }
+};
+
+// Duchi, Hazan & Singer, 2011:  s ← s + g²,   p ← p - rate · g / (√s + ε)
+template <Tree M>
+struct Adagrad {
+  AdagradOptions options;
+  ParameterGroups groups;
+  M sum_of_squares;
+  Var<double> steps = 0.0;  // how many were taken
+  static constexpr auto fields() {
+    return std::tuple{field("sum_of_squares", &Adagrad::sum_of_squares),
+                      field("steps", &Adagrad::steps)};
+  }
+
+  explicit Adagrad(const M& model, const AdagradOptions& o = {}, ParameterGroups own = {})
+      : options(o),
+        groups(std::move(own)),
+        sum_of_squares(
+            tree_map([&](const auto& z) { return z + o.initial_sum; }, zeros_like(model))) {}
+
+  void step(M& model, const M& gradient) {
+    const double count = steps.item() + 1;
+    detail::step_all("Adagrad", options, groups, count, model, gradient, sum_of_squares);
+    steps = count;
+  }
+};
 
 }  // namespace unroll

@@ -101,3 +101,40 @@ TEST_CASE("Shapes that do not belong together are refused instead of broadcast")
                   std::invalid_argument);
   CHECK_THROWS_AS((void)squared_error(Var<double>(1.0), Var<double>(1.0)), std::invalid_argument);
 }
+
+TEST_CASE("The hinge is what a prediction lacks to its margin") {
+  const Var<double> scores({4}, {2, 0.25, -0.5, -3}), truth({4}, {1, 1, -1, 1});
+  CHECK(hinge(scores, truth, {.reduction = Reduction::none}).to_vector() ==
+        std::vector<double>{0, 0.75, 0.5, 4});
+  CHECK(hinge(scores, truth).item() == 5.25 / 4);
+  CHECK(hinge(scores, truth, {.margin = 0.5, .reduction = Reduction::sum}).item() == 3.75);
+}
+
+TEST_CASE("At its kink and at zero a loss has a finite derivative") {
+  const Var<double> same = ones<double>({3});
+  CHECK(grad([&](const Var<double>& x) { return mae(x, same); })(same).to_vector() ==
+        std::vector<double>(3, 0.0));
+  // Huber's second derivative inside delta is 1, at a difference of 0 too.
+  const auto to_two = [](const Var<double>& x) { return huber(x, Var<double>(2.0)); };
+  CHECK(hessian(to_two, Var<double>(2.0)).item() == 1);
+  const auto to_zero = [](const Var<double>& x) {
+    return sum(cosine_similarity(x, ones<double>({1, 2})));
+  };
+  CHECK(to_zero(zeros<double>({1, 2})).item() == 0);
+  for (double g : grad(to_zero)(zeros<double>({1, 2})).to_vector()) CHECK(std::isfinite(g));
+}
+
+TEST_CASE_TEMPLATE("One row, one class and a single number are sizes like others", T, float,
+                   double) {
+  CHECK(cross_entropy(Var<T>({1}, {3}), Indices(0)).item() == 0);
+  CHECK(cross_entropy(Var<T>({1, 1}, {3}), Indices({1}, {7}), {.ignored = 7}).item() == 0);
+  CHECK(mse(Var<T>(1), Var<T>(3), {.weights = Var<T>(5)}).item() == 4);
+  CHECK(mae(Var<T>(1), Var<T>(3)).item() == 2);
+  CHECK(huber(Var<T>(1), Var<T>(3)).item() == T(1.5));
+  CHECK(hinge(Var<T>(2), Var<T>(-1)).item() == 3);
+  CHECK(multi_margin(Var<T>({1}, {3}), Indices(0)).item() == 0);
+  CHECK(binary_cross_entropy_with_logits(Var<T>(0), Var<T>(1), {.positive_weight = 2}).item() ==
+        doctest::Approx(2 * std::log(2.0)));
+  CHECK(cosine_similarity(Var<T>({1}, {3}), Var<T>({1}, {-2})).item() == doctest::Approx(-1));
+  CHECK(mse(zeros<T>({0, 2}), zeros<T>({0, 2}), {.reduction = Reduction::sum}).item() == 0);
+}

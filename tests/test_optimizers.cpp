@@ -1,13 +1,17 @@
-// Optimisers against numbers worked out by PyTorch's documented algorithms in 40-digit decimals,
-// and clipping.
+// Optimisers against numbers worked out by PyTorch's documented algorithms in 40-digit decimals and against
+// PyTorch's own (fixtures/torch_optimizers.py), parameter groups, averages of weights, and clipping.
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
+#include "fixtures/torch_optimizers.hpp"
 #include "unroll/autograd/transforms.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/optimizers.hpp"
+#include "unroll/nn/serialization.hpp"
+#include "unroll/nn/weight_average.hpp"
 
 using namespace unroll;
 
@@ -41,6 +45,51 @@ void check_close(const std::array<double, 2>& p, double first, double second) {
   CHECK(std::abs(p[1] - second) < 1e-14);
 }
 
+// The model and gradients of fixtures/torch_optimizers.py.
+namespace torch = torch_optimizers;
+
+Linear<double> pattern(Size step, Size shift) {
+  std::vector<double> x;
+  for (Size i = 0; i < 6; ++i) x.push_back(static_cast<double>((i * step + shift) % 101 - 50) / 32);
+  return {Var<double>({2, 2}, {x[0], x[1], x[2], x[3]}), Var<double>({2}, {x[4], x[5]})};
+}
+const Linear<double> torch_start = pattern(37, 5);
+Linear<double> torch_gradient(Size step) { return pattern(53, 7 + 11 * step); }
+
+// After 1, 3 and 6 steps.
+template <class Optimizer>
+void check_torch(Optimizer optimizer, const std::array<double, 18>& expected) {
+  Linear<double> model = torch_start;
+  const double* next = expected.data();
+  for (Size step = 0; step < 6; ++step) {
+    optimizer.step(model, torch_gradient(step));
+    if (step != 0 && step != 2 && step != 5) continue;
+    tree_for_each(
+        [&](const auto& p) {
+          for (double x : p.to_vector()) CHECK(std::abs(x - *next++) < 1e-14);
+        },
+        model);
+  }
+  CHECK(next == expected.data() + expected.size());
+}
+
+// A tenth of the learning rate, and no decay, for the bias.
+const ParameterGroups slow_bias =
+    parameter_groups(torch_start, [](const std::string& name, const Shape&) {
+      return name == "bias" ? ParameterSettings{.learning_rate_scale = 0.1, .weight_decay = 0}
+                            : ParameterSettings{};
+    });
+
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return "nothing was thrown";
+}
+
 }  // namespace
 
 TEST_CASE("Sgd takes the steps of torch.optim.SGD") {
@@ -69,6 +118,132 @@ TEST_CASE("Adam and AdamW take the steps of torch.optim.Adam and AdamW") {
       start,
       {.learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .weight_decay = 0.1});
   check_close(after_three_steps(decoupled), 0.7586022971445043, -1.920419614220849);
+}
+
+TEST_CASE("Each optimiser takes PyTorch's steps, with and without parameter groups") {
+  const SgdOptions sgd{.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.1};
+  SgdOptions nesterov = sgd;
+  nesterov.nesterov = Nesterov::yes;
+  check_torch(Sgd(torch_start, {.learning_rate = 0.1, .weight_decay = 0.1}), torch::sgd);
+  check_torch(Sgd(torch_start, nesterov), torch::sgd_nesterov);
+  check_torch(Sgd(torch_start, sgd, slow_bias), torch::sgd_groups);
+
+  AdamOptions adam{
+      .learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.1};
+  AdamWOptions adamw{
+      .learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.1};
+  check_torch(Adam(torch_start, adam), torch::adam);
+  check_torch(Adam(torch_start, adam, slow_bias), torch::adam_groups);
+  check_torch(AdamW(torch_start, adamw), torch::adamw);
+  check_torch(AdamW(torch_start, adamw, slow_bias), torch::adamw_groups);
+  adam.amsgrad = adamw.amsgrad = Amsgrad::yes;
+  check_torch(Adam(torch_start, adam), torch::adam_amsgrad);
+  check_torch(AdamW(torch_start, adamw), torch::adamw_amsgrad);
+
+  RmsPropOptions rms{.learning_rate = 0.05, .smoothing = 0.9, .epsilon = 1e-3, .weight_decay = 0.1};
+  check_torch(RmsProp(torch_start, rms), torch::rmsprop);
+  rms.momentum = 0.9;
+  check_torch(RmsProp(torch_start, rms), torch::rmsprop_momentum);
+  check_torch(RmsProp(torch_start, rms, slow_bias), torch::rmsprop_groups);
+  rms.centered = Centered::yes;
+  check_torch(RmsProp(torch_start, rms), torch::rmsprop_both);
+  check_torch(
+      RmsProp(
+          torch_start,
+          {.learning_rate = 0.05, .smoothing = 0.9, .epsilon = 1e-3, .centered = Centered::yes}),
+      torch::rmsprop_centered);
+
+  check_torch(Adagrad(torch_start, {.learning_rate = 0.5, .weight_decay = 0.1}), torch::adagrad);
+  check_torch(
+      Adagrad(
+          torch_start,
+          {.learning_rate = 0.5, .learning_rate_decay = 0.2, .epsilon = 1e-3, .initial_sum = 0.3}),
+      torch::adagrad_decay);
+}
+
+TEST_CASE("A centred RMSProp stays finite where gradients do not change") {
+  // The variance is 0 but for rounding, which may take it below.
+  for (double g : {0.1, 0.3, 1.7}) {
+    Var<double> p = 1.0;
+    RmsProp rms(p, {.learning_rate = 1e-9, .smoothing = 0.5, .centered = Centered::yes});
+    for (int i = 0; i < 200; ++i) rms.step(p, Var<double>(g));
+    CHECK(std::isfinite(p.item()));
+  }
+}
+
+TEST_CASE("Groups are chosen by rank and by name") {
+  struct Layers {
+    std::vector<Linear<double>> layers;
+    Var<double> gain;
+    static constexpr auto fields() {
+      return std::tuple{field("layers", &Layers::layers), field("gain", &Layers::gain)};
+    }
+  };
+  const Layers model{{torch_start, torch_start}, 1.0};
+  const auto decays = [](const ParameterGroups& groups) {
+    std::vector<double> out;
+    for (const ParameterSettings& s : groups) out.push_back(s.weight_decay.value_or(-1));
+    return out;
+  };
+  CHECK(decays(decay_matrices_only(model)) == std::vector<double>{-1, 0, -1, 0, 0});
+  CHECK(decays(no_decay_of(model, "bias")) == std::vector<double>{-1, 0, -1, 0, -1});
+  CHECK(decays(no_decay_of(model, "1")) == std::vector<double>{-1, -1, 0, 0, -1});
+  CHECK(has_part("bias", "bias"));
+  CHECK_FALSE(has_part("layers.0.bias_ih", "bias"));
+  CHECK_FALSE(has_part("", "bias"));
+}
+
+TEST_CASE("States that only some options ask for are saved with them, and needed by them") {
+  const auto names = [](const auto& optimizer) {
+    std::vector<std::string> out;
+    for_each_state(optimizer, [&](const std::string& name, const auto&) { out.push_back(name); });
+    return out;
+  };
+  using Names = std::vector<std::string>;
+  const Var<double> p = 1.0;
+  CHECK(names(Sgd(p)) == Names{"velocity"});
+  CHECK(names(Adam(p)) == Names{"first_moment", "second_moment", "steps"});
+  CHECK(names(AdamW(p, {.amsgrad = Amsgrad::yes})) ==
+        Names{"first_moment", "second_moment", "largest_second_moment", "steps"});
+  CHECK(names(RmsProp(p)) == Names{"square_average"});
+  CHECK(names(RmsProp(p, {.momentum = 0.9, .centered = Centered::yes})) ==
+        Names{"square_average", "gradient_average", "velocity"});
+  CHECK(names(Adagrad(p)) == Names{"sum_of_squares", "steps"});
+
+  Var<double> q = p;
+  RmsProp rms(p);
+  rms.options.momentum = 0.9;
+  CHECK(message_of([&] { rms.step(q, p); }) ==
+        "[RmsProp] the option momentum needs a state that this optimiser was made without; set it "
+        "when "
+        "making it");
+  Adam adam(p);
+  adam.options.amsgrad = Amsgrad::yes;
+  CHECK_THROWS_AS(adam.step(q, p), std::invalid_argument);
+  CHECK(q.item() == 1);
+  CHECK(adam.steps.item() == 0);
+}
+
+TEST_CASE("An optimiser that was saved goes on as if it had not been") {
+  const auto path = std::filesystem::temp_directory_path() / "unroll_optimizer.safetensors";
+  const auto check = [&](auto optimizer) {
+    const auto fresh = optimizer;
+    Linear<double> model = torch_start, copy;
+    optimizer.step(model, torch_gradient(0));
+    optimizer.step(model, torch_gradient(1));
+    save(path, optimizer);
+    auto loaded = fresh;
+    load(path, loaded);
+    copy = model;
+    optimizer.step(model, torch_gradient(2));
+    loaded.step(copy, torch_gradient(2));
+    CHECK(model.weight.to_vector() == copy.weight.to_vector());
+    CHECK(model.bias.to_vector() == copy.bias.to_vector());
+  };
+  check(AdamW(torch_start, {.amsgrad = Amsgrad::yes}, slow_bias));
+  check(RmsProp(torch_start, {.momentum = 0.9, .centered = Centered::yes}));
+  check(Adagrad(torch_start, {.learning_rate_decay = 0.1}));
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("The options may change between steps") {
@@ -112,6 +287,9 @@ TEST_CASE("Each optimiser fits a line") {
             model) < 1e-10);
   CHECK(fit(Adam(model, {.learning_rate = 0.05}), model) < 1e-6);
   CHECK(fit(AdamW(model, {.learning_rate = 0.05, .weight_decay = 0}), model) < 1e-6);
+  CHECK(fit(Adam(model, {.learning_rate = 0.05, .amsgrad = Amsgrad::yes}), model) < 1e-6);
+  CHECK(fit(RmsProp(model, {.learning_rate = 0.01}), model) < 1e-3);
+  CHECK(fit(Adagrad(model, {.learning_rate = 0.5}), model) < 1e-6);
 }
 
 TEST_CASE("A step is a differentiable function of the gradient when that is tracked") {
@@ -141,7 +319,42 @@ TEST_CASE("A step that cannot be taken changes nothing") {
   Sgd nesterov(model, {.nesterov = Nesterov::yes});
   CHECK_THROWS_AS(nesterov.step(model, before), std::invalid_argument);
   adam.options.beta1 = 1;
-  CHECK_THROWS_AS(adam.step(model, before), std::invalid_argument);
+  CHECK(message_of([&] { adam.step(model, before); }) == "[Adam] beta1 must be in [0, 1)");
+  RmsProp rms(model, {.smoothing = 1});
+  CHECK_THROWS_AS(rms.step(model, before), std::invalid_argument);
+  Adagrad adagrad(model, {.learning_rate_decay = -1});
+  CHECK_THROWS_AS(adagrad.step(model, before), std::invalid_argument);
+  Sgd other_groups(model, {}, ParameterGroups(3));
+  CHECK(message_of([&] { other_groups.step(model, before); }) ==
+        "[Sgd] there are settings for 3 parameters, but the model has 2; were the groups made for "
+        "this "
+        "model?");
+  CHECK(model.weight.to_vector() == before.weight.to_vector());
+}
+
+TEST_CASE("The moving average of weights, plain and with its warm-up") {
+  const Pair zeros{0.0, 0.0, 1.0}, ones{1.0, 1.0, 2.0};
+  WeightAverage average(ones, {.decay = 0.75});
+  average.update(zeros);
+  average.update(zeros);
+  CHECK(average.model.first.item() == 0.5625);
+  CHECK(average.model.frozen.item() == 1);  // a constant is no parameter: the newest
+  average.update(ones);
+  CHECK(average.model.second.item() == 0.671875);
+  CHECK(average.updates.item() == 3);
+  // 2/11 · 3/12 · 4/13, then 0.3 where the warm-up has passed it (5/14).
+  WeightAverage warm(ones, {.decay = 0.3, .warmup = AverageWarmup::yes});
+  for (int i = 0; i < 3; ++i) warm.update(zeros);
+  CHECK(std::abs(warm.model.first.item() - 2.0 * 3 * 0.3 / (11 * 12)) < 1e-16);
+  CHECK(message_of([] {
+          WeightAverage a(Var<double>({2}, {1, 2}));
+          a.update(Var<double>(1.0));
+        }) ==
+        "[WeightAverage] a parameter has shape [], its average [2]; was the average made for this "
+        "model?");
+  average.options.decay = 1.5;
+  CHECK_THROWS_AS(average.update(ones), std::invalid_argument);
+  CHECK(average.updates.item() == 3);
 }
 
 TEST_CASE("Clipping by norm scales the whole tree, and only when it is too long") {

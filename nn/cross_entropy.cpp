@@ -1,0 +1,297 @@
+// The losses of labels: cross_entropy, nll, multi_margin.
+#include <algorithm>
+
+#include "unroll/autograd/kernels/softmax.hpp"
+#include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/loss_reduction.hpp"
+
+namespace unroll {
+namespace {
+
+using detail::contiguous;
+using detail::Handle;
+using detail::Ref;
+
+constexpr std::int64_t no_label = -1;  // of a row that does not count
+
+// f(row number, row of x) for each row of x [..., classes].
+template <class T, class F>
+void for_each_row(const Var<T>& x, F&& f) {
+  const Ref b = contiguous(x.handle().block());
+  const Size n = b->sizes()[b->rank - 1u], rows = n > 0 ? b->size() / n : 0;
+  for (Size i = 0; i < rows; ++i) f(i, b->template data<T>() + i * n, n);
+}
+
+struct Labels {
+  Indices labels;  // some may be no_label
+  bool all;        // none is
+
+  // With a label that can be looked up where there is none.
+  [[nodiscard]] Indices usable() const {
+    if (all) return labels;
+    std::vector<std::int64_t> out(labels.values().begin(), labels.values().end());
+    for (std::int64_t& label : out) label = label == no_label ? 0 : label;
+    return Indices(labels.shape(), out);
+  }
+  // 1, and 0 where there is no label; empty when all have one.
+  template <class T>
+  [[nodiscard]] Var<T> counted() const {
+    if (all) return {};
+    std::vector<T> out;
+    out.reserve(labels.values().size());
+    for (const std::int64_t label : labels.values()) out.push_back(label == no_label ? 0 : 1);
+    return Var<T>(labels.shape(), out);
+  }
+  template <class T>
+  [[nodiscard]] Var<T> keep_counted(const Var<T>& x) const {
+    return all ? x : where(counted<T>(), x, 0);
+  }
+  [[nodiscard]] Labels column() const {
+    Shape shape = labels.shape();
+    shape.push_back(1);
+    return {labels.reshaped(shape), all};
+  }
+};
+
+// g · (softmax(x) - one_hot(labels)), g [..., 1], 0 without a label. `scaled_softmax(row of x, y, n, g)` writes the first term.
+template <class T, class F>
+Var<T> pull_back(const Indices& labels, const Var<T>& g, const Var<T>& x, F&& scaled_softmax) {
+  const Ref scale = contiguous(g.handle().block());
+  Ref out = detail::new_block<T>(x.shape());
+  for_each_row(x, [&](Size i, const T* row, Size n) {
+    const T s = scale->template data<T>()[i];
+    T* y = out->template data<T>() + i * n;
+    if (labels(i) == no_label) {
+      std::fill(y, y + n, T(0));
+    } else {
+      scaled_softmax(row, y, n, s);
+      y[labels(i)] -= s;
+    }
+  });
+  return Var<T>(Handle(std::move(out)));
+}
+
+// The derivative of CrossEntropy where it is to be differentiated again.
+struct CrossEntropyPullback {
+  static constexpr auto name = "cross_entropy_pullback";
+  Labels rows;  // [..., 1]
+  template <class T>
+  Var<T> f(const Var<T>& g, const Var<T>& x) const {
+    return pull_back(rows.labels, g, x, detail::softmax_row<T>);
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
+    return rows.keep_counted(sum(c * softmax(x), -1, KeepDims::yes) - gather(c, rows.usable(), -1));
+  }
+  template <class T>
+  Var<T> vjp(wrt<1>, const Var<T>& c, const Var<T>&, const Var<T>& g, const Var<T>& x) const {
+    const Var<T> p = softmax(x);
+    return rows.keep_counted(g * p * (c - sum(c * p, -1, KeepDims::yes)));
+  }
+};
+
+// logsumexp(x) - x[label] for each row, 0 without a label. A rule of its own because log_softmax, gather and
+// their adjoints each pass over all classes, most of them into an array of their own. Where it is recorded it
+// keeps the softmax, so that the sweep computes no exponentials again.
+struct CrossEntropy {
+  static constexpr auto name = "cross_entropy";
+  Labels rows;  // [..., 1]
+  Ref kept;     // the softmax, of x's shape, filled by f; empty where nothing is recorded
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    Ref out = detail::new_block<T>(rows.labels.shape());
+    for_each_row(x, [&](Size i, const T* row, Size n) {
+      const std::int64_t label = rows.labels(i);
+      T* p = kept ? kept->data<T>() + i * n : nullptr;
+      out->template data<T>()[i] =
+          label == no_label ? T(0) : detail::row_logsumexp(row, n, p) - row[label];
+    });
+    return Var<T>(Handle(std::move(out)));
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
+    if (!kept || g.is_tracked() || x.is_tracked()) return apply(CrossEntropyPullback{rows}, g, x);
+    return pull_back(rows.labels, g, Var<T>(Handle::borrow(kept.get())),
+                     [](const T* p, T* y, Size n, T s) {
+                       for (Size k = 0; k < n; ++k) y[k] = s * p[k];
+                     });
+  }
+};
+
+// Checks labels [...] against scores [..., K]; those that do not count become no_label: the ignored
+// ones, and rows whose weight is the constant 0.
+template <class T, class Options>
+Labels read_labels(const char* loss, const Var<T>& scores, const Indices& labels,
+                   const Options& options) {
+  detail::check_classes(loss, scores);
+  Shape leading = scores.shape();
+  leading.erase(leading.rank() - 1);
+  if (!(labels.shape() == leading)) {
+    fail(loss, "logits " + to_string(scores.shape()) + " need labels of shape " +
+                   to_string(leading) + ", not " + to_string(labels.shape()));
+  }
+  const Size classes = scores.size(-1);
+  Size ignored = 0;
+  for (const std::int64_t label : labels.values()) {
+    if (options.ignored && label == *options.ignored) {
+      ++ignored;
+    } else if (label < 0 || label >= classes) {
+      fail(loss, "label " + std::to_string(label) + " is out of range for " +
+                     std::to_string(classes) + " classes (0 to " + std::to_string(classes - 1) +
+                     ")");
+    }
+  }
+  const Var<T>& w = options.weights;
+  const bool mask = !w.empty() && !w.is_tracked() && w.shape() == leading;
+  if (ignored == 0 && !mask) return {labels, true};
+  std::vector<std::int64_t> out(labels.values().begin(), labels.values().end());
+  if (ignored > 0) std::replace(out.begin(), out.end(), *options.ignored, no_label);
+  if (mask) {
+    const std::vector<T> weights = w.to_vector();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (weights[i] == 0) out[i] = no_label;
+    }
+  }
+  const bool all = std::find(out.begin(), out.end(), no_label) == out.end();
+  return {Indices(leading, out), all};
+}
+
+// The product of two arrays of which an empty one is 1.
+template <class T>
+Var<T> times(const Var<T>& a, const Var<T>& b) {
+  if (a.empty()) return b;
+  return b.empty() ? a : a * b;
+}
+
+template <class T>
+void check_class_weights(const char* loss, const Var<T>& class_weights, Size classes) {
+  if (!class_weights.empty() && !(class_weights.shape() == Shape{classes})) {
+    fail(loss, "class weights " + to_string(class_weights.shape()) + " for " +
+                   std::to_string(classes) + " classes: they must be [" + std::to_string(classes) +
+                   "]");
+  }
+}
+template <class T>
+void check_smoothing(const char* loss, const CrossEntropyOptions<T>& options) {
+  if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1)) {
+    fail(loss, "label smoothing must be in [0, 1]");
+  }
+}
+
+// From own = -log p[label] [...] and total = -Σ_k c_k log p_k, which is only asked for where it is
+// needed, to the loss.
+template <class T, class Total>
+Var<T> smooth_and_reduce(const char* loss, const Var<T>& own, const Labels& rows, Size classes,
+                         const CrossEntropyOptions<T>& options, Total&& total) {
+  const Var<T>& weights = options.weights;
+  Var<T> values = own, label_weights;
+  if (!options.class_weights.empty()) {
+    label_weights = take(options.class_weights, rows.usable());
+    values = values * label_weights;
+  }
+  if (const double s = options.label_smoothing; s > 0) {
+    values = values * (1 - s) + rows.keep_counted(total()) * (s / static_cast<double>(classes));
+  }
+  // What a row counts in the mean is w · c[label]; the values have the latter in them already.
+  const Var<T> counts = times(rows.counted<T>(), label_weights);
+  if (counts.empty() || options.reduction != Reduction::mean) {
+    return detail::reduce(loss, values, weights, options.reduction);
+  }
+  if (weights.empty()) return detail::weighted_mean(values, sum(counts));
+  const Var<T> w = detail::aligned_weights(loss, weights, values.shape());
+  return detail::weighted_mean(values * w, sum(counts * w));
+}
+
+}  // namespace
+
+template <Real T>
+Var<T> cross_entropy(const Var<T>& logits, const Indices& labels,
+                     const CrossEntropyOptions<T>& options) {
+  constexpr auto loss = "cross_entropy";
+  const Labels rows = read_labels(loss, logits, labels, options);
+  const Size classes = logits.size(-1);
+  check_class_weights(loss, options.class_weights, classes);
+  check_smoothing(loss, options);
+  Ref kept = logits.is_tracked() ? detail::new_block<T>(logits.shape()) : Ref();
+  const Var<T> own = apply(CrossEntropy{rows.column(), std::move(kept)}, logits);  // [..., 1]
+  // The plain case keeps its axis of one: a reshape is a node.
+  if (rows.all && options.class_weights.empty() && options.weights.empty() &&
+      options.label_smoothing == 0 && options.reduction == Reduction::mean) {
+    return mean(own);
+  }
+  const Var<T> losses = squeeze(own, -1);
+  return smooth_and_reduce(loss, losses, rows, classes, options, [&] {
+    // Σ_k c_k (logsumexp - x_k), with logsumexp = own + x[label].
+    const Var<T> at_label = squeeze(gather(logits, rows.column().usable(), -1), -1);
+    const Var<T>& c = options.class_weights;
+    const Var<T> mass = c.empty() ? Var<T>(static_cast<double>(classes)) : sum(c);
+    return mass * (losses + at_label) - (c.empty() ? sum(logits, -1) : sum(logits * c, -1));
+  });
+}
+
+template <Real T>
+Var<T> nll(const Var<T>& log_probabilities, const Indices& labels,
+           const CrossEntropyOptions<T>& options) {
+  constexpr auto loss = "nll";
+  const Labels rows = read_labels(loss, log_probabilities, labels, options);
+  const Size classes = log_probabilities.size(-1);
+  check_class_weights(loss, options.class_weights, classes);
+  check_smoothing(loss, options);
+  const Var<T> own = -squeeze(gather(log_probabilities, rows.column().usable(), -1), -1);
+  return smooth_and_reduce(loss, rows.keep_counted(own), rows, classes, options, [&] {
+    const Var<T>& c = options.class_weights;
+    return -(c.empty() ? sum(log_probabilities, -1) : sum(log_probabilities * c, -1));
+  });
+}
+
+template <Real T>
+Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities,
+                     const CrossEntropyOptions<T>& options) {
+  constexpr auto loss = "cross_entropy";
+  detail::check_shapes(loss, logits, probabilities);
+  detail::check_classes(loss, logits);
+  check_smoothing(loss, options);
+  const Size classes = logits.size(-1);
+  check_class_weights(loss, options.class_weights, classes);
+  if (options.ignored) {
+    fail(loss, "targets that are probabilities have no label to ignore; use weights");
+  }
+  Var<T> targets = probabilities;
+  if (const double s = options.label_smoothing; s > 0) {
+    targets = targets * (1 - s) + s / static_cast<double>(classes);
+  }
+  if (!options.class_weights.empty()) targets = targets * options.class_weights;
+  return detail::reduce(loss, -sum(targets * log_softmax(logits), -1), options);
+}
+
+template <Real T>
+Var<T> multi_margin(const Var<T>& scores, const Indices& labels,
+                    const MultiMarginOptions<T>& options) {
+  constexpr auto loss = "multi_margin";
+  const Labels rows = read_labels(loss, scores, labels, options);
+  const Size classes = scores.size(-1);
+  const Indices column = rows.column().usable();
+  const Var<T> others = 1 - one_hot<T>(rows.usable(), classes);
+  Var<T> excess = others * relu(options.margin - gather(scores, column, -1) + scores);
+  if (options.power == HingePower::two) excess = square(excess);
+  const Var<T> losses = rows.keep_counted(sum(excess, -1) / static_cast<double>(classes));
+  const CrossEntropyOptions<T> as_rows{.weights = options.weights, .reduction = options.reduction};
+  return smooth_and_reduce(loss, losses, rows, classes, as_rows, [] { return Var<T>(); });
+}
+
+template Var<float> cross_entropy(const Var<float>&, const Indices&,
+                                  const CrossEntropyOptions<float>&);
+template Var<float> cross_entropy(const Var<float>&, const Var<float>&,
+                                  const CrossEntropyOptions<float>&);
+template Var<float> nll(const Var<float>&, const Indices&, const CrossEntropyOptions<float>&);
+template Var<float> multi_margin(const Var<float>&, const Indices&,
+                                 const MultiMarginOptions<float>&);
+template Var<double> cross_entropy(const Var<double>&, const Indices&,
+                                   const CrossEntropyOptions<double>&);
+template Var<double> cross_entropy(const Var<double>&, const Var<double>&,
+                                   const CrossEntropyOptions<double>&);
+template Var<double> nll(const Var<double>&, const Indices&, const CrossEntropyOptions<double>&);
+template Var<double> multi_margin(const Var<double>&, const Indices&,
+                                  const MultiMarginOptions<double>&);
+
+}  // namespace unroll
