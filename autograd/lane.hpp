@@ -124,4 +124,26 @@ class Lane {
   Batch v_;
 };
 
+namespace detail {
+
+// f(load, store) over [0, n) in lanes, the last of which may be partial: load(p) is the lane of p's elements at the place that
+// f is called for, store(p, x) writes it.
+//
+//   for_each_lane<float>(n, [&](auto load, auto store) { store(y, tanh(load(x))); });
+template <class T, class F>
+[[gnu::always_inline]] inline void for_each_lane(std::ptrdiff_t n, F&& f) {
+  using L = Lane<T>;
+  constexpr auto w = static_cast<std::ptrdiff_t>(L::width);
+  std::ptrdiff_t k = 0;
+  for (; k + w <= n; k += w) {
+    f([k](const T* p) { return L::load(p + k); }, [k](T* p, const L& x) { x.store(p + k); });
+  }
+  if (k < n) {
+    f([k, n](const T* p) { return L::load_part(p + k, n - k); },
+      [k, n](T* p, const L& x) { x.store_part(p + k, n - k); });
+  }
+}
+
+}  // namespace detail
+
 }  // namespace unroll
