@@ -18,7 +18,8 @@
 
 namespace unroll {
 
-// What the calling thread's pool holds: bytes in use, their peak, and bytes kept for reuse.
+// What the calling thread's pool holds: bytes in use, their peak, and bytes kept for reuse. What the bytes in use are for:
+// memory_by_op() in inspect.hpp.
 struct MemoryReport {
   Size live_bytes = 0;
   Size peak_bytes = 0;

@@ -79,6 +79,24 @@ struct DotOptions {
 template <Real T>
 [[nodiscard]] std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options = {});
 
+// ---- memory -------------------------------------------------------------------------------------
+
+struct OpMemory {
+  std::string name;
+  Size bytes = 0;
+  Size count = 0;  // of arrays
+};
+// What holds the memory that this thread's pool has in use now, most first: the values on its open
+// tapes by the op that computed them ("leaf": parameters; "constant": arrays that ops keep for the
+// sweep), "tape" for the nodes themselves, and "other" for what no open tape's node shows: arrays of
+// the program, cotangents, what built-in sequences keep inside their one node. The bytes are the
+// pool's, so they add up to memory_report().live_bytes; what several nodes show counts once, where it
+// was first recorded. Walks over the tapes when it is called; nothing is counted before.
+//
+//   const auto loss = model_loss(net);                    // inside a transform, or on a Tape
+//   for (const OpMemory& m : memory_by_op()) fmt::print("{:<10} {:>9} in {}\n", m.name, m.bytes, m.count);
+[[nodiscard]] std::vector<OpMemory> memory_by_op();
+
 // ---- functions ----------------------------------------------------------------------------------
 
 namespace detail {

@@ -3,6 +3,8 @@
 // Sums are pairwise or in several lanes, in an order that depends on shapes alone, so equal inputs give equal bits.
 #pragma once
 
+#include <string_view>
+
 #include "unroll/autograd/loop.hpp"
 #include "unroll/autograd/var.hpp"
 
@@ -64,6 +66,12 @@ class RightMatrix {
   const T* packed_ = nullptr;
   int lanes_ = 0;
 };
+
+// Which products run in kernels of our own: those that gain by it, or none (`plain`: all by BLAS), as the environment
+// variable UNROLL_GEMM says, which is read once. Throws std::invalid_argument for a value other than "plain" and nothing.
+enum class GemmPath { own, plain };
+GemmPath gemm_path();
+GemmPath gemm_path(std::string_view wish);  // what a value of the variable means
 
 // How many matrix products this thread has computed.
 Size gemm_calls();

@@ -16,6 +16,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "unroll/autograd/call.hpp"
+#include "unroll/autograd/lane_math.hpp"
 
 namespace unroll {
 
@@ -95,17 +96,15 @@ class Lane {
   friend Lane where(const Lane& c, const Lane& a, const Lane& b) { return where(c != 0, a, b); }
 
   friend Lane sqrt(const Lane& x) { return Lane(xsimd::sqrt(x.v_)); }
-  friend Lane exp(const Lane& x) { return Lane(xsimd::exp(x.v_)); }
-  friend Lane expm1(const Lane& x) { return Lane(xsimd::expm1(x.v_)); }
-  friend Lane log(const Lane& x) { return Lane(xsimd::log(x.v_)); }
+  friend Lane exp(const Lane& x) { return Lane(detail::lane_math::exp(x.v_)); }
+  friend Lane expm1(const Lane& x) { return Lane(detail::lane_math::expm1(x.v_)); }
+  friend Lane log(const Lane& x) { return Lane(detail::lane_math::log(x.v_)); }
   friend Lane log1p(const Lane& x) { return Lane(xsimd::log1p(x.v_)); }
   friend Lane tanh(const Lane& x) { return Lane(xsimd::tanh(x.v_)); }
-  friend Lane sin(const Lane& x) { return Lane(xsimd::sin(x.v_)); }
-  friend Lane cos(const Lane& x) { return Lane(xsimd::cos(x.v_)); }
-  // Beyond 10 it is 1 to the last bit, while xsimd's would overflow to NaN.
-  friend Lane erf(const Lane& x) {
-    return Lane(xsimd::erf(where(x > 10, 10, where(x < -10, -10, x)).v_));
-  }
+  friend Lane sigmoid(const Lane& x) { return Lane(detail::lane_math::sigmoid(x.v_)); }
+  friend Lane sin(const Lane& x) { return Lane(detail::lane_math::sine(x.v_, 0)); }
+  friend Lane cos(const Lane& x) { return Lane(detail::lane_math::sine(x.v_, 1)); }
+  friend Lane erf(const Lane& x) { return Lane(detail::lane_math::erf(x.v_)); }
   friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
   // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
   friend Lane pow(const Lane& x, const Lane& y) {
@@ -124,5 +123,27 @@ class Lane {
 #endif
   Batch v_;
 };
+
+namespace detail {
+
+// f(load, store) over [0, n) in lanes, the last of which may be partial: load(p) is the lane of p's elements at the place that
+// f is called for, store(p, x) writes it.
+//
+//   for_each_lane<float>(n, [&](auto load, auto store) { store(y, tanh(load(x))); });
+template <class T, class F>
+[[gnu::always_inline]] inline void for_each_lane(std::ptrdiff_t n, F&& f) {
+  using L = Lane<T>;
+  constexpr auto w = static_cast<std::ptrdiff_t>(L::width);
+  std::ptrdiff_t k = 0;
+  for (; k + w <= n; k += w) {
+    f([k](const T* p) { return L::load(p + k); }, [k](T* p, const L& x) { x.store(p + k); });
+  }
+  if (k < n) {
+    f([k, n](const T* p) { return L::load_part(p + k, n - k); },
+      [k, n](T* p, const L& x) { x.store_part(p + k, n - k); });
+  }
+}
+
+}  // namespace detail
 
 }  // namespace unroll

@@ -35,7 +35,13 @@ constexpr std::size_t largest_chunk = (std::size_t{1} << 16) - 64;
 // Tapes are kept by the thread that used them; their states are read by handles that may outlive both, so a thread leaves
 // its store to the next one instead of freeing it.
 struct Store {
+  struct Open {
+    TapeCore* tape;
+    std::uint64_t generation;  // another one: it was closed, perhaps by another thread
+    bool still() const { return tape->generation == generation; }
+  };
   std::vector<TapeCore*> idle;
+  std::vector<Open> open;
 };
 struct Stores {
   std::mutex mutex;
@@ -86,7 +92,20 @@ TapeCore* TapeCore::open(bool is_public) {
   t->last_ = nullptr;
   t->at_ = t->end_ = nullptr;
   t->next_chunk_ = first_chunk;
+  store.open.push_back({t, t->generation});
   return t;
+}
+
+std::vector<const TapeCore*> TapeCore::open_tapes() {
+  std::vector<const TapeCore*> tapes;
+  for (const Store::Open& o : local_store().open) {
+    if (o.still()) tapes.push_back(o.tape);
+  }
+  return tapes;
+}
+
+void TapeCore::for_each_chunk(const std::function<void(const Block&)>& f) const {
+  for (const Chunk* c = chunks_; c; c = c->next) f(*(reinterpret_cast<const Block*>(c) - 1));
 }
 
 std::uint32_t TapeCore::next_number() {
@@ -98,7 +117,9 @@ std::uint32_t TapeCore::next_number() {
 void TapeCore::close() {
   clear();
   ++generation;
-  local_store().idle.push_back(this);
+  Store& store = local_store();
+  std::erase_if(store.open, [](const Store::Open& o) { return !o.still(); });
+  store.idle.push_back(this);
 }
 
 void TapeCore::add_chunk(std::size_t at_least) {

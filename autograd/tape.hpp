@@ -8,6 +8,7 @@
 // joins the enclosing one (`merge`) as soon as an operation meets arguments from both: then its nodes follow the other's.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <thread>
 #include <variant>
@@ -116,6 +117,10 @@ class TapeCore : public TapeState {
   // A tape is taken from the thread's store and given back; its state stays for the handles that outlive it.
   static TapeCore* open(bool is_public);
   void close();
+  // This thread's open tapes, oldest first; one that has joined another is empty.
+  static std::vector<const TapeCore*> open_tapes();
+  // f(the block of memory) for each chunk.
+  void for_each_chunk(const std::function<void(const Block&)>& f) const;
   // The tape that is to record an operation on both: the older of the two, which the younger joins.
   static TapeState* merge(TapeState* a, TapeState* b);
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdarg>
 #include <cstddef>
 
 namespace {
@@ -63,6 +64,20 @@ int posix_memalign(void** out, std::size_t alignment, std::size_t n) {
 void* mmap(void* address, std::size_t n, int protection, int flags, int file, off_t offset) {
   note();
   return reinterpret_cast<void*>(syscall(SYS_mmap, address, n, protection, flags, file, offset));
+}
+void* mmap64(void* address, std::size_t n, int protection, int flags, int file, off64_t offset) {
+  return mmap(address, n, protection, flags, file, offset);
+}
+void* mremap(void* address, std::size_t old_n, std::size_t n, int flags, ...) {
+  note();
+  void* wish = nullptr;
+  if (flags & MREMAP_FIXED) {
+    va_list rest;
+    va_start(rest, flags);
+    wish = va_arg(rest, void*);
+    va_end(rest);
+  }
+  return reinterpret_cast<void*>(syscall(SYS_mremap, address, old_n, n, flags, wish));
 }
 }
 

@@ -1,4 +1,4 @@
-// Counts what a program asks of the system: malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign and mmap.
+// Counts what a program asks of the system: malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign, mmap and mremap.
 //
 //   const auto before = unroll::bench::allocations();
 //   step();

@@ -18,20 +18,7 @@
 
 namespace unroll::bench {
 
-// f(width of the stretch, load, store) over [0, n) in lanes; the last may be partial.
-template <class T, class F>
-void for_lanes(Size n, F&& f) {
-  constexpr Size w = Lane<T>::width;
-  Size k = 0;
-  for (; k + w <= n; k += w) {
-    f([k](const T* p) { return Lane<T>::load(p + k); },
-      [k](T* p, const Lane<T>& x) { x.store(p + k); });
-  }
-  if (k < n) {
-    f([k, n](const T* p) { return Lane<T>::load_part(p + k, n - k); },
-      [k, n](T* p, const Lane<T>& x) { x.store_part(p + k, n - k); });
-  }
-}
+using detail::for_each_lane;
 
 // A recurrent product with weights that are packed once per training step.
 template <class T>

@@ -58,10 +58,10 @@ class HandElman : public HandStep<T> {
 
  private:
   void activate(const T* z, const T* b, T* h) const {
-    for_lanes<T>(this->H, [&](auto load, auto store) { store(h, tanh(load(z) + load(b))); });
+    for_each_lane<T>(this->H, [&](auto load, auto store) { store(h, tanh(load(z) + load(b))); });
   }
   void derive(const T* h, const T* dh, T* dz, T* db) const {
-    for_lanes<T>(this->H, [&](auto load, auto store) {
+    for_each_lane<T>(this->H, [&](auto load, auto store) {
       const Lane<T> y = load(h), d = load(dh) * (1 - y * y);
       store(dz, d);
       store(db, load(db) + d);

@@ -82,7 +82,7 @@ class HandGru : public HandStep<T> {
   void activate(T* z, const T* before, T* u, T* h) const {
     const Size H = this->H;
     const T *b = this->w_.b.data(), *bn = this->w_.bn.data();
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> r = sigmoid(load(z) + load(b)), k = sigmoid(load(z + H) + load(b + H));
       const Lane<T> v = load(u) + load(bn);
       const Lane<T> n = tanh(load(z + 2 * H) + load(b + 2 * H) + r * v);
@@ -94,7 +94,7 @@ class HandGru : public HandStep<T> {
   void derive(T* z, const T* before, T* u, const T* dh, T* dh_before, T* dz) {
     const Size H = this->H;
     T *db = this->g_.b.data(), *dbn = this->g_.bn.data();
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> r = load(z), k = load(z + H), n = load(z + 2 * H), d = load(dh);
       const Lane<T> zn = d * (1 - k) * (1 - n * n), zk = d * (load(before) - n) * k * (1 - k);
       const Lane<T> zr = zn * load(u) * r * (1 - r), inner = zn * r;

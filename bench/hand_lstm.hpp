@@ -76,7 +76,7 @@ class HandLstm : public HandStep<T> {
   void activate(T* z, const T* c_before, T* c, T* tanh_c, T* h) const {
     const Size H = this->H;
     const T* b = this->w_.b.data();
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> i = sigmoid(load(z) + load(b)), f = sigmoid(load(z + H) + load(b + H));
       const Lane<T> g = tanh(load(z + 2 * H) + load(b + 2 * H));
       const Lane<T> o = sigmoid(load(z + 3 * H) + load(b + 3 * H));
@@ -88,7 +88,7 @@ class HandLstm : public HandStep<T> {
   void derive(T* z, const T* c_before, const T* tanh_c, const T* dh, T* dc) {
     const Size H = this->H;
     T* db = this->g_.b.data();
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> i = load(z), f = load(z + H), g = load(z + 2 * H), o = load(z + 3 * H);
       const Lane<T> y = load(tanh_c), d = load(dh);
       const Lane<T> dcell = load(dc) + d * o * (1 - y * y);

@@ -1,9 +1,11 @@
 // A training step asks the system for no memory once it is warm: malloc and its relatives are replaced in this program and
-// counted. Other threads have pools of their own, which must be as quiet.
+// counted. Other threads have pools of their own, which must be as quiet, alone and when a batch is split over them.
+// tests/meson.build runs it with UNROLL_GEMM=plain too, so that all products are BLAS's.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cblas.h>
+#include <sys/mman.h>
 
 #include <thread>
 
@@ -25,6 +27,18 @@ std::int64_t allocations_of(auto& step) {
   return allocations() - before;
 }
 
+// Over two threads the pools are warm when each has packed what either may pack, and which of them packs a weight is not
+// certain: until 20 steps in turn ask for nothing, of at most 200.
+bool becomes_quiet(auto& step) {
+  int quiet = 0;
+  for (int k = 0; k < 200 && quiet < 20; ++k) {
+    const std::int64_t before = allocations();
+    step.step(0.01);
+    quiet = allocations() == before ? quiet + 1 : 0;
+  }
+  return quiet == 20;
+}
+
 template <class T, template <class, Style> class Cell>
 struct Setting {
   Problem<T> problem;
@@ -41,6 +55,27 @@ struct Setting {
                                                                make(weights, problem.size.H));
     return allocations_of(step);
   }
+  // The same with the batch split over two tapes on two threads.
+  template <Style style>
+  bool user_on_two_threads() {
+    using C = Cell<T, style>;
+    return on_two_threads(UserModel<T, C>::of(weights, problem.size.H), [](const auto& p, auto&) {
+      return UserProgram<T, C>(p, ReadOut::stacked);
+    });
+  }
+  bool layer_on_two_threads(auto make) {
+    return on_two_threads(layer_model(weights, make(weights, problem.size.H), problem.size.H),
+                          [](const auto& p, const auto& model) { return LayerProgram(p, model); });
+  }
+
+ private:
+  template <class Model>
+  bool on_two_threads(const Model& model, auto make) {
+    using Program = decltype(make(problem, model));
+    ParallelStep<Program, Model> step(problem, model, 2,
+                                      [&](const Problem<T>& part) { return make(part, model); });
+    return becomes_quiet(step);
+  }
 };
 
 // Small (own kernels), with a batch, and large enough for BLAS.
@@ -48,13 +83,28 @@ const Case cases[] = {{16, 1, 20}, {48, 16, 10}, {160, 40, 4}};
 
 }  // namespace
 
-TEST_CASE("the counter sees malloc, operator new and aligned allocations") {
-  const std::int64_t before = allocations();
-  auto* volatile a = new int[100];
-  void* volatile b = std::aligned_alloc(64, 6400);
-  delete[] a;
-  std::free(b);
-  CHECK(allocations() - before == 2);
+TEST_CASE("the counter sees malloc, operator new, aligned allocations and mappings") {
+  const auto counts = [](auto&& f) {
+    const std::int64_t before = allocations();
+    f();
+    return allocations() - before;
+  };
+  void* volatile p = nullptr;
+  CHECK(counts([&] { p = std::malloc(100); }) == 1);
+  CHECK(counts([&] { p = std::realloc(p, 10000); }) == 1);
+  std::free(p);
+  CHECK(counts([&] { p = std::calloc(10, 10); }) == 1);
+  std::free(p);
+  CHECK(counts([&] { p = std::aligned_alloc(64, 6400); }) == 1);
+  std::free(p);
+  void* aligned = nullptr;
+  CHECK(counts([&] { CHECK(posix_memalign(&aligned, 64, 6400) == 0); }) == 1);
+  std::free(aligned);
+  CHECK(counts([&] { p = ::operator new(100); }) == 1);
+  ::operator delete(p);
+  CHECK(counts([&] { p = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }) ==
+        1);
+  munmap(p, 4096);
 }
 
 TEST_CASE_TEMPLATE("a step of a user's cell allocates nothing after warm-up", T, float, double) {
@@ -91,6 +141,22 @@ TEST_CASE("a step on a second thread allocates nothing after warm-up") {
   }).join();
   CHECK(ops == 0);
   CHECK(layer == 0);
+}
+
+TEST_CASE_TEMPLATE("a step over two threads allocates nothing after warm-up", T, float, double) {
+  for (const Case& c : {Case{16, 2, 20}, Case{48, 16, 10}, Case{160, 40, 4}}) {
+    CAPTURE(c.H);
+    Setting<T, UserElman> elman(c, 1, false);
+    CHECK(elman.template user_on_two_threads<Style::ops>());
+    CHECK(elman.layer_on_two_threads(LayerOf<T>::elman));
+    Setting<T, UserLstm> lstm(c, 4, false);
+    CHECK(lstm.template user_on_two_threads<Style::ops>());
+    CHECK(lstm.template user_on_two_threads<Style::fused>());
+    CHECK(lstm.layer_on_two_threads(LayerOf<T>::lstm));
+    Setting<T, UserGru> gru(c, 3, true);
+    CHECK(gru.template user_on_two_threads<Style::fused>());
+    CHECK(gru.layer_on_two_threads(LayerOf<T>::gru));
+  }
 }
 
 int main(int argc, char** argv) {

@@ -1,8 +1,11 @@
 // The matrix product against three loops: every combination of transposes and strides, sizes around the blocks of the
-// kernel, with and without accumulation.
+// kernel, with and without accumulation. tests/meson.build runs it with UNROLL_GEMM=plain too.
 #include <doctest/doctest.h>
 
+#include <cblas.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "unroll/autograd/autograd.hpp"
@@ -194,4 +197,42 @@ TEST_CASE("gemm_calls counts the products of this thread") {
   const auto y = matmul(ones<float>({3, 4}), ones<float>({4, 2}));
   CHECK(y.to_vector() == std::vector<float>(6, 4));
   CHECK(detail::gemm_calls() == before + 1);
+}
+
+TEST_CASE("UNROLL_GEMM chooses who multiplies, and a mistyped value is an error") {
+  using detail::GemmPath;
+  CHECK(detail::gemm_path("") == GemmPath::own);
+  CHECK(detail::gemm_path("plain") == GemmPath::plain);
+  CHECK_THROWS_WITH_AS((void)detail::gemm_path("Plain"),
+                       "[gemm] the environment variable UNROLL_GEMM is \"Plain\"; it may be "
+                       "\"plain\" (all products by "
+                       "BLAS) or unset",
+                       std::invalid_argument);
+  const char* wish = std::getenv("UNROLL_GEMM");
+  CHECK(detail::gemm_path() == detail::gemm_path(wish ? wish : ""));
+}
+
+TEST_CASE("With UNROLL_GEMM=plain every product has the bits of one call of cblas") {
+  if (detail::gemm_path() != detail::GemmPath::plain) return;
+  for (const auto& [m, n, k] : std::vector<std::array<Size, 3>>{
+           {1, 100, 64}, {3, 5, 7}, {8, 8, 8}, {16, 512, 65}, {40, 1, 33}, {97, 101, 103}}) {
+    const Stored<float> a = store<float>(m, k, Layout::rows, 1),
+                        w = store<float>(n, k, Layout::rows, 2);
+    const auto i = [](Size x) { return static_cast<blasint>(x); };
+    std::vector<float> expected(static_cast<std::size_t>(m * n)), got(expected);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, i(m), i(n), i(k), 1, a.matrix.data, i(k),
+                w.matrix.data, i(k), 0, expected.data(), i(n));
+    INFO("[" << m << ", " << k << "] x [" << k << ", " << n << "]");
+    detail::gemm(m, n, k, a.matrix, w.matrix.transposed(), got.data(), n, false);
+    CHECK(got == expected);
+    const Var<float> W({n, k},
+                       std::span<const float>(w.matrix.data, static_cast<std::size_t>(n * k)));
+    const detail::RightMatrix<float> right(*W.handle().block(), true, m);
+    for (int use = 0; use < 3; ++use) {  // no packed form is kept
+      detail::gemm_by_matrix(m, a.matrix, *W.handle().block(), true, got.data(), n);
+      CHECK(got == expected);
+      right(a.matrix.data, k, got.data(), n, false);
+      CHECK(got == expected);
+    }
+  }
 }

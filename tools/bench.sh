@@ -11,12 +11,13 @@ cases=(--case 16,1,50 --case 64,1,100 --case 128,1,200 --case 128,16,50 --case 2
   --case 512,32,100 --case 1024,64,30)
 few=(--case 16,1,50 --case 64,1,100 --case 128,16,50)
 shared=(--case 64,16,50 --case 128,16,50 --case 256,32,50 --case 512,32,100)
-alternations=30 pace=(--seconds 2) inference=() scaling=() check=no
+alternations=30 pace=(--seconds 2) inference=() scaling=() exactly=() check=no
 for argument in "$@"; do
   case "$argument" in
     --quick)
       cases=("${cases[@]:0:10}") few=("${few[@]:0:2}") shared=("${shared[@]:0:4}") alternations=9
-      pace=(--seconds 0.2 --alternations 9) inference=(--case 16,1 --case 128,1 --stream 5000) scaling=(--steps 100000) ;;
+      pace=(--seconds 0.2 --alternations 9) inference=(--case 16,1 --case 128,1 --stream 5000) scaling=(--steps 100000)
+      exactly=(--stride 101) ;;
     --check) check=yes ;;
     *) echo "usage: tools/bench.sh [--quick] [--check]" >&2; exit 2 ;;
   esac
@@ -32,6 +33,12 @@ if grep -q '^build bench/libtorch_step:' "$root/build/bench/build.ninja"; then
   torch=yes
 fi
 
+accuracy=no
+if grep -q '^build bench/accuracy:' "$root/build/bench/build.ninja"; then
+  build accuracy
+  accuracy=yes
+fi
+
 if [[ "$check" == yes ]]; then
   status=0
   "$bin/rnn_step" --check "${pace[@]}" "${cases[@]}" || status=1
@@ -39,6 +46,9 @@ if [[ "$check" == yes ]]; then
   "$bin/tape_overhead" --check || status=1
   "$bin/gradbench_lstm" --check || status=1
   "$bin/scaling" --check "${scaling[@]}" || status=1
+  if [[ "$accuracy" == yes ]]; then
+    "$bin/accuracy" --check "${exactly[@]}" || status=1
+  fi
   exit "$status"
 fi
 
@@ -61,6 +71,7 @@ run tape tape_overhead
 run gradbench gradbench_lstm
 run scaling scaling "${scaling[@]}"
 run ops ops
+[[ "$accuracy" == no ]] || run accuracy accuracy "${exactly[@]}"
 
 # "geometric mean  16,1,50  ops  3.21 [3.10, 3.30]  bar 2.5 MISSED" becomes a cell of a row per case.
 ratios() {
@@ -156,6 +167,9 @@ END
   section "GradBench's LSTM" gradbench '. Ratios to the objective in plain scalar C++; double; bar for the gradient 1.2.'
   section 'Growth' scaling
   section 'Kernels' ops '. The plain loop is compiled by the same compiler with the same flags.'
+  if [[ "$accuracy" == yes ]]; then
+    section 'Accuracy' accuracy '. Largest errors in ulp of the exact result, bars 4 for float and 2 for double.'
+  fi
   cat <<END
 ## Each cell
 

@@ -1,9 +1,13 @@
-// Matrix products. Small ones, and all with one row, run in register-blocked loops here; the rest goes to BLAS. Which of
-// them depends on the shape alone.
+// Matrix products. Small ones, and all with one row, run in register-blocked loops here, others in register tiles over packed
+// panels where registers are wide; the rest goes to BLAS. Which of them depends on the shape and the instruction level alone,
+// and on UNROLL_GEMM=plain, with which all goes to BLAS.
 #include <cblas.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
+#include "unroll/autograd/error.hpp"
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/kernels/packed_gemm.hpp"
 #include "unroll/autograd/lane.hpp"
@@ -175,6 +179,20 @@ T* scratch(Size n) {
 
 Size gemm_calls() { return calls; }
 
+GemmPath gemm_path(std::string_view wish) {
+  if (wish.empty()) return GemmPath::own;
+  if (wish == "plain") return GemmPath::plain;
+  fail("gemm", "the environment variable UNROLL_GEMM is \"" + std::string(wish) +
+                   "\"; it may be \"plain\" (all products by BLAS) or unset");
+}
+GemmPath gemm_path() {
+  static const GemmPath path = [] {
+    const char* wish = std::getenv("UNROLL_GEMM");
+    return gemm_path(wish ? std::string_view(wish) : std::string_view());
+  }();
+  return path;
+}
+
 template <class T>
 void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bool accumulate) {
   ++calls;
@@ -182,6 +200,15 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
   if (k == 0) {
     if (accumulate) return;
     for (Size i = 0; i < m; ++i) std::fill_n(c + i * c_row, n, T(0));
+    return;
+  }
+  const auto by_blas = [&] {
+    const BlasOperand<T> left(a, m, k), right(b, k, n);
+    blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c,
+         std::max(c_row, n), accumulate);
+  };
+  if (gemm_path() == GemmPath::plain) {
+    by_blas();
     return;
   }
   if (n == 1 && m > 1 && c_row == 1) {  // (A·b)ᵀ = bᵀ·Aᵀ has one row
@@ -210,9 +237,7 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
     multiply_blocked(m, n, k, a, b, c, c_row, accumulate, scratch<T>(blocked_room<T>(n)));
     return;
   }
-  const BlasOperand<T> left(a, m, k), right(b, k, n);
-  blas(left.flag, right.flag, m, n, k, left.data, left.leading, right.data, right.leading, c, c_row,
-       accumulate);
+  by_blas();
 }
 
 namespace {
@@ -220,7 +245,8 @@ namespace {
 // Are products of `rows` rows with w computed from a packed form?
 template <class T>
 bool packs(const Block& w, Size rows, Size a_column) {
-  return w.packable && w.size() > 0 && rows > 0 && a_column == 1 && (rows == 1 || own_tiles);
+  return gemm_path() == GemmPath::own && w.packable && w.size() > 0 && rows > 0 && a_column == 1 &&
+         (rows == 1 || own_tiles);
 }
 template <class T>
 int packed_lanes(Size rows, Size n) {

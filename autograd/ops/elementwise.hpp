@@ -119,7 +119,7 @@ struct Tanh {
 };
 struct Sigmoid {
   static constexpr auto name = "sigmoid";
-  static auto f(const auto& x) { return 1 / (1 + exp(-x)); }
+  static auto f(const auto& x) { return sigmoid(x); }
   static auto d(wrt<0>, const auto& y, const auto&) { return y * (1 - y); }
 };
 struct Relu {
@@ -161,7 +161,7 @@ struct Gelu {
 struct Softplus {
   static constexpr auto name = "softplus";
   static auto f(const auto& x) { return maximum(x, 0) + log1p(exp(-abs(x))); }
-  static auto d(wrt<0>, const auto&, const auto& x) { return 1 / (1 + exp(-x)); }
+  static auto d(wrt<0>, const auto&, const auto& x) { return sigmoid(x); }
 };
 
 // ---- choices ---------------------------------------------------------------------------------------------------------
