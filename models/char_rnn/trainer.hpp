@@ -20,8 +20,8 @@
 
 #include "unroll/models/char_rnn/char_rnn.hpp"
 #include "unroll/models/char_rnn/text_streams.hpp"
-#include "unroll/models/char_rnn/workers.hpp"
 #include "unroll/models/data/text.hpp"
+#include "unroll/models/training/workers.hpp"
 #include "unroll/nn/optimizers.hpp"
 
 namespace unroll {
