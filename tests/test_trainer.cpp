@@ -146,7 +146,8 @@ TEST_CASE("a step is the optimiser's step with the gradient of the mean loss") {
   std::vector<Size> all(8);
   for (Size i = 0; i < 8; ++i) all[std::size_t(i)] = i;
   Net expected = start();
-  const auto g = value_and_grad([&](const Net& n) { return plain_loss(n, data.batch(all)); }, expected);
+  const auto g =
+      value_and_grad([&](const Net& n) { return plain_loss(n, data.batch(all)); }, expected);
   Sgd sgd(expected, {.learning_rate = 0.1});
   sgd.step(expected, g.gradient);
   check_near(numbers(trainer.model()), numbers(expected));
@@ -256,7 +257,8 @@ TEST_CASE("each example of an epoch is seen once, and another epoch has another 
   Trainer trainer(w, Sgd(w), quiet({.epochs = 2, .batch = 3}));
   trainer.fit(data, [](const Var<double>& x, double) { return x * 1.0; });
   REQUIRE(seen.size() == 14);
-  const std::vector<Size> first(seen.begin(), seen.begin() + 7), second(seen.begin() + 7, seen.end());
+  const std::vector<Size> first(seen.begin(), seen.begin() + 7),
+      second(seen.begin() + 7, seen.end());
   CHECK(std::set(first.begin(), first.end()).size() == 7);
   CHECK(std::set(second.begin(), second.end()).size() == 7);
   CHECK(first != second);
@@ -279,7 +281,8 @@ TEST_CASE("N + M steps are N steps, save, load, M steps: bit for bit") {
   };
   const auto make = [&](Size steps, std::size_t threads) {
     Trainer trainer(start(), AdamW(start()), options(steps, threads));
-    trainer.validate_on(held_out, plain_loss, Metric("error", Aim::lower, [](const Net& n, const Batch& b) {
+    trainer.validate_on(held_out, plain_loss,
+                        Metric("error", Aim::lower, [](const Net& n, const Batch& b) {
                           return sqrt(mse(n(b.xs), b.labels));
                         }));
     return trainer;
@@ -320,7 +323,9 @@ TEST_CASE("the best model is kept, and a run without progress ends") {
   // The loss on held-out data falls to a minimum at w = 2 and rises again.
   const Var<double> w = 0.0;
   const Examples data(1, [](std::span<const Size>) { return 0; });
-  const auto loss = [](const Var<double>& x, int) { return square(x - 5.0) * 0.0 - x; };  // slope -1
+  const auto loss = [](const Var<double>& x, int) {
+    return square(x - 5.0) * 0.0 - x;
+  };  // slope -1
   Trainer trainer(w, Sgd(w, {.learning_rate = 0.5}),
                   quiet({.epochs = 100, .patience = 3, .save = folder / "run.safetensors"}));
   const auto valley = [](const Var<double>& x, int) { return square(x - 2.0); };
@@ -361,7 +366,8 @@ TEST_CASE("a metric with an aim decides about the best, a metric may be of the w
   CHECK(run(Aim::none) == 4);  // the loss decides
   // An average by weight: batches of 3 and 1 examples.
   Trainer trainer(w, Sgd(w), quiet({.steps = 1, .batch = 3}));
-  trainer.validate_on(data, down, Metric("size", Aim::none, [](const Var<double>&, double size) { return size; }));
+  trainer.validate_on(
+      data, down, Metric("size", Aim::none, [](const Var<double>&, double size) { return size; }));
   CHECK(trainer.evaluate().metric == (3.0 * 3 + 1) / 4);
 }
 
@@ -400,8 +406,8 @@ TEST_CASE("limits of epochs, steps and seconds: what comes first ends the run") 
   CHECK_THROWS_AS(run({.steps = 1, .clip = std::nan("")}), std::invalid_argument);
   CHECK_THROWS_AS(run({.steps = 1, .threads = 0}), std::invalid_argument);
   Trainer trainer(start(), Sgd(start()), quiet({.steps = 1}));
-  CHECK_THROWS_WITH_AS(trainer.fit(Points{.count = 0}, plain_loss), doctest::Contains("no examples"),
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(trainer.fit(Points{.count = 0}, plain_loss),
+                       doctest::Contains("no examples"), std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)trainer.evaluate(), doctest::Contains("validate_on"),
                        std::invalid_argument);
 }
@@ -412,7 +418,12 @@ TEST_CASE("gradients are clipped by the norm of the mean gradient") {
   const auto slope = [](const Var<double>& x, int) { return 6.0 * x; };
   for (const auto& [clip, step] : {std::pair{0.0, 6.0}, {2.0, 2.0}, {7.0, 6.0}}) {
     Trainer trainer(w, Sgd(w, {.learning_rate = 1}),
-                    quiet({.steps = 1, .batch = 4, .accumulate = 2, .parts = 2, .clip = clip, .steps_per_point = 1}));
+                    quiet({.steps = 1,
+                           .batch = 4,
+                           .accumulate = 2,
+                           .parts = 2,
+                           .clip = clip,
+                           .steps_per_point = 1}));
     trainer.fit(data, slope);
     CHECK(trainer.model().item() == doctest::Approx(-step).epsilon(1e-14));
     CHECK(trainer.history().training.at(0).gradient_norm == doctest::Approx(6).epsilon(1e-14));
@@ -424,11 +435,15 @@ TEST_CASE("a loss that is not finite stops the run with the model of the step be
   const Examples data(1, [](std::span<const Size>) { return 0; });
   Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 10}));
   const auto loss = [](const Var<double>& x, int) { return log(x); };  // w: 1, 0, then log 0
-  CHECK_THROWS_WITH_AS(trainer.fit(data, loss), doctest::Contains("step 2: the loss is -inf"), Error);
+  CHECK_THROWS_WITH_AS(trainer.fit(data, loss), doctest::Contains("step 2: the loss is -inf"),
+                       Error);
   CHECK(trainer.model().item() == 0);
   CHECK(trainer.history().steps == 1);
   Trainer weightless(w, Sgd(w), quiet({.steps = 10}));
-  CHECK_THROWS_WITH_AS(weightless.fit(data, [](const Var<double>& x, int) { return Weighted<double>{x / 0.0, 0}; }),
+  CHECK_THROWS_WITH_AS(weightless.fit(data,
+                                      [](const Var<double>& x, int) {
+                                        return Weighted<double>{x / 0.0, 0};
+                                      }),
                        doctest::Contains("weight 0"), Error);
 }
 
@@ -445,9 +460,11 @@ TEST_CASE("files that are no checkpoints of this run are refused, and nothing ch
   const auto before = numbers(trainer.model());
   CHECK_THROWS_AS(trainer.load(folder / "none"), FileError);
   save(folder / "model", trainer.model());
-  CHECK_THROWS_WITH_AS(trainer.load(folder / "model"), doctest::Contains("no checkpoint"), FormatError);
+  CHECK_THROWS_WITH_AS(trainer.load(folder / "model"), doctest::Contains("no checkpoint"),
+                       FormatError);
   CHECK_THROWS_WITH_AS(make({.steps = 3, .batch = 8}).load(folder / "good"),
-                       doctest::Contains("made with batch 4, and this run has 8"), std::invalid_argument);
+                       doctest::Contains("made with batch 4, and this run has 8"),
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(make({.steps = 3, .batch = 4, .seed = 2}).load(folder / "good"),
                        doctest::Contains("seed"), std::invalid_argument);
   Trainer other(start(), Sgd(start()), quiet({.steps = 3, .batch = 4}));
@@ -481,19 +498,26 @@ TEST_CASE("progress and event files tell of the run") {
   const Folder folder;
   std::ostringstream log;
   Trainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
-                  {.epochs = 2, .batch = 8, .steps_per_point = 2, .logdir = folder / "log", .unit = "points", .log = &log});
+                  {.epochs = 2,
+                   .batch = 8,
+                   .steps_per_point = 2,
+                   .logdir = folder / "log",
+                   .unit = "points",
+                   .log = &log});
   trainer.validate_on(Points{}, plain_loss, Metric("error", Aim::lower, plain_loss));
   trainer.fit(Points{}, plain_loss);
   const std::string text = log.str();
-  for (const char* part : {"step 3, epochs 1: loss", "validation loss", "error", "(best)", "points/s",
-                           "training 100%", "took"}) {
+  for (const char* part : {"step 3, epochs 1: loss", "validation loss", "error", "(best)",
+                           "points/s", "training 100%", "took"}) {
     CAPTURE(part);
     CHECK(text.find(part) != text.npos);
   }
   CHECK(text.find('\r') == text.npos);
   std::string events;
-  for (const auto& entry : fs::directory_iterator(folder / "log")) events += file_text(entry.path());
-  for (const char* tag : {"loss/training", "loss/validation", "error/validation", "gradient norm", "learning rate"}) {
+  for (const auto& entry : fs::directory_iterator(folder / "log"))
+    events += file_text(entry.path());
+  for (const char* tag :
+       {"loss/training", "loss/validation", "error/validation", "gradient norm", "learning rate"}) {
     CAPTURE(tag);
     CHECK(events.find(tag) != events.npos);
   }
@@ -503,7 +527,8 @@ TEST_CASE("Ctrl-C ends a run after its step, saves it, and it can be gone on wit
   const Folder folder;
   const Points data;
   const auto make = [&](Size steps) {
-    return Trainer(start(), Adam(start()), quiet({.steps = steps, .batch = 4, .save = folder / "run"}));
+    return Trainer(start(), Adam(start()),
+                   quiet({.steps = steps, .batch = 4, .save = folder / "run"}));
   };
   auto interrupted = make(20);
   int calls = 0;

@@ -7,7 +7,8 @@ namespace unroll {
 
 BatchLists batch_lists(Size examples, Size batch_size, Order order, const Key& key) {
   if (batch_size < 1) {
-    fail("batch_lists", "the batch size is " + std::to_string(batch_size) + "; at least 1 is needed");
+    fail("batch_lists",
+         "the batch size is " + std::to_string(batch_size) + "; at least 1 is needed");
   }
   std::vector<Size> numbers(static_cast<std::size_t>(examples));
   if (order == Order::shuffled) {

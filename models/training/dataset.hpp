@@ -111,8 +111,7 @@ enum class SplitBy { index_ranges, dataset };
 void check_epoch(const BatchLists& batches);
 
 template <Dataset D>
-inline constexpr SplitBy split_by =
-    SplittingDataset<D> ? SplitBy::dataset : SplitBy::index_ranges;
+inline constexpr SplitBy split_by = SplittingDataset<D> ? SplitBy::dataset : SplitBy::index_ranges;
 
 template <Dataset D>
 decltype(auto) batch_of(const D& data, const Piece& piece) {

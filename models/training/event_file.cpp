@@ -120,8 +120,8 @@ void EventFile::text(std::string_view tag, std::string_view text, std::int64_t s
 
 void EventFile::record(std::string_view message) {
   const std::string length = raw(std::uint64_t{message.size()});
-  const std::string bytes = length + raw(masked(crc32c(length))) + std::string(message) +
-                            raw(masked(crc32c(message)));
+  const std::string bytes =
+      length + raw(masked(crc32c(length))) + std::string(message) + raw(masked(crc32c(message)));
   if (std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size()) {
     throw FileError(path_.string(), "cannot write: " + std::generic_category().message(errno));
   }

@@ -27,7 +27,8 @@ std::vector<Point> points_of(const Var<double>& array, const std::string& file) 
   }
   const std::vector<double> values = array.to_vector();
   std::vector<Point> points(static_cast<std::size_t>(array.size(0)));
-  if (!values.empty()) std::memcpy(static_cast<void*>(points.data()), values.data(), points.size() * sizeof(Point));
+  if (!values.empty())
+    std::memcpy(static_cast<void*>(points.data()), values.data(), points.size() * sizeof(Point));
   return points;
 }
 

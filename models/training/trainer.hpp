@@ -91,8 +91,8 @@ std::pair<double, double> mean_and_weight(const R& result, const Piece& piece) {
 
 template <class M>
 struct PieceGradient {
-  M gradient;         // of loss · weight
-  double loss = 0;    // · weight
+  M gradient;       // of loss · weight
+  double loss = 0;  // · weight
   double weight = 0;
 };
 
@@ -120,8 +120,9 @@ struct Checkpoint {
   HistoryArrays history;
 
   static constexpr auto fields() {
-    return std::tuple{field("model", &Checkpoint::model), field("optimizer", &Checkpoint::optimizer),
-                      field("best", &Checkpoint::best), field("history", &Checkpoint::history)};
+    return std::tuple{field("model", &Checkpoint::model),
+                      field("optimizer", &Checkpoint::optimizer), field("best", &Checkpoint::best),
+                      field("history", &Checkpoint::history)};
   }
 };
 
@@ -182,22 +183,22 @@ class Trainer {
   TrainingResult fit(const D& data, const Loss& loss) {
     if (!options_.resume.empty()) load(std::exchange(options_.resume, {}));
     final_is_best_ = false;
-    const TrainingResult result = detail::run_training(options_, history_, {
-        .epoch =
-            [&](Size epoch) {
-              return epoch_of(data, options_.batch, options_.order,
-                              key_for(Use::order, std::uint64_t(epoch)));
-            },
-        .update =
-            [&](std::span<const std::vector<Size>> batches, Size step, std::optional<double> rate) {
-              return update(data, loss, batches, step, rate);
-            },
-        .evaluate = evaluate_ ? std::function([&] { return evaluate_(*this); })
-                              : std::function<Scores()>(),
-        .keep_best = [&] { keep_best(); },
-        .save = [&] { save(options_.save); },
-        .metric = metric_,
-        .aim = aim_});
+    const TrainingResult result = detail::run_training(
+        options_, history_,
+        {.epoch =
+             [&](Size epoch) {
+               return epoch_of(data, options_.batch, options_.order,
+                               key_for(Use::order, std::uint64_t(epoch)));
+             },
+         .update =
+             [&](std::span<const std::vector<Size>> batches, Size step,
+                 std::optional<double> rate) { return update(data, loss, batches, step, rate); },
+         .evaluate = evaluate_ ? std::function([&] { return evaluate_(*this); })
+                               : std::function<Scores()>(),
+         .keep_best = [&] { keep_best(); },
+         .save = [&] { save(options_.save); },
+         .metric = metric_,
+         .aim = aim_});
     if (result.validation) note_final(*result.validation);
     return result;
   }
@@ -210,8 +211,7 @@ class Trainer {
 
   /// All that going on needs, atomically: model, optimiser, best model, history. Throws FileError.
   void save(const std::filesystem::path& path) const {
-    unroll::save(path,
-                 detail::Checkpoint<M, O>{model_, optimizer_, best_, arrays_of(history_)},
+    unroll::save(path, detail::Checkpoint<M, O>{model_, optimizer_, best_, arrays_of(history_)},
                  detail::checkpoint_metadata(options_, !best_.empty()));
   }
   /// Throws FileError; FormatError where the file is no checkpoint of such a model and optimiser;

@@ -56,10 +56,8 @@ class Observer {
       : options_(options), actions_(actions) {
     if (!options.logdir.empty()) events_.emplace(options.logdir);
     if (options.log == nullptr) return;
-    ProgressOptions p{.label = "training",
-                      .total = total_steps,
-                      .begin = h.steps,
-                      .time_limit = options.seconds};
+    ProgressOptions p{
+        .label = "training", .total = total_steps, .begin = h.steps, .time_limit = options.seconds};
     if (options.log == &std::cerr) p = progress_options(STDERR_FILENO, std::move(p));
     progress_.emplace(*options.log, std::move(p));
   }
@@ -132,9 +130,10 @@ TrainingResult run_training(const TrainerOptions& o, TrainingHistory& h,
   }
   BatchLists batches = actions.epoch(h.epoch);
   if (h.batch >= Size(batches.size())) {
-    fail("Trainer", fmt::format("the run stopped after {} batches of an epoch, and now an epoch has {}:"
-                                " was it trained on other data?",
-                                h.batch, batches.size()));
+    fail("Trainer",
+         fmt::format("the run stopped after {} batches of an epoch, and now an epoch has {}:"
+                     " was it trained on other data?",
+                     h.batch, batches.size()));
   }
   const Size steps_per_epoch = (Size(batches.size()) + o.accumulate - 1) / o.accumulate;
   const Size no_limit = std::numeric_limits<Size>::max();
@@ -179,8 +178,8 @@ TrainingResult run_training(const TrainerOptions& o, TrainingHistory& h,
     }
     observer.updated(h, figures, result.weight, elapsed());
     if (h.open.step == 0) observer.point(h.training.back());
-    measured = actions.evaluate &&
-               (o.validate_every > 0 ? h.steps % o.validate_every == 0 : epoch_done);
+    measured =
+        actions.evaluate && (o.validate_every > 0 ? h.steps % o.validate_every == 0 : epoch_done);
     if (measured) {
       result.validation = actions.evaluate();
       h.validation.push_back({.step = double(h.steps),
@@ -212,7 +211,8 @@ void check_finite(const StepFigures& f, Size step) {
   }
   if (std::isfinite(f.loss) && std::isfinite(f.gradient_norm)) return;
   throw Error(fmt::format(
-      "step {}: the loss is {:.4g} and its gradient's norm {:.4g}; the learning rate ({:.3g}) may be "
+      "step {}: the loss is {:.4g} and its gradient's norm {:.4g}; the learning rate ({:.3g}) may "
+      "be "
       "too high, the gradient need clipping, or the data hold numbers that are not finite",
       step + 1, f.loss, f.gradient_norm, f.learning_rate));
 }

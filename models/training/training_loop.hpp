@@ -63,18 +63,18 @@ struct TrainerOptions {
   Size steps = 0;   // updates in all
   double seconds = std::numeric_limits<double>::infinity();  // of this run
 
-  Size batch = 32;            // examples
-  Size accumulate = 1;        // batches whose gradients make one update
-  std::size_t threads = 1;    // with a tape each
-  Size parts = 0;             // of a batch; 0: as many as threads. Other parts, other rounding
+  Size batch = 32;          // examples
+  Size accumulate = 1;      // batches whose gradients make one update
+  std::size_t threads = 1;  // with a tape each
+  Size parts = 0;           // of a batch; 0: as many as threads. Other parts, other rounding
   Order order = Order::shuffled;
-  std::uint64_t seed = 1;     // of the order and of the keys that losses get
+  std::uint64_t seed = 1;  // of the order and of the keys that losses get
 
-  double clip = 0;            // the largest norm of a gradient; 0: any
+  double clip = 0;             // the largest norm of a gradient; 0: any
   RateSchedule schedule = {};  // without one the optimiser keeps the rate that it has
 
-  Size validate_every = 0;   // updates; 0: after each epoch
-  Size patience = 0;         // validations without a new best until the run ends; 0: any number
+  Size validate_every = 0;    // updates; 0: after each epoch
+  Size patience = 0;          // validations without a new best until the run ends; 0: any number
   Size steps_per_point = 10;  // of the training curve
 
   std::filesystem::path save = {};    // the last checkpoint; the best model goes beside it
@@ -83,7 +83,7 @@ struct TrainerOptions {
   std::filesystem::path logdir = {};  // a folder for TensorBoard's event files
   std::map<std::string, std::string> metadata = {};  // goes into the saved files: vocabulary, sizes
 
-  std::string unit = "examples";  // what the losses' weights count
+  std::string unit = "examples";         // what the losses' weights count
   std::ostream* log = standard_error();  // progress; null for none
 };
 
@@ -100,8 +100,8 @@ enum class Ending { finished, out_of_time, out_of_patience, interrupted };
 
 struct TrainingResult {
   Ending ending = Ending::finished;
-  Size steps = 0;         // updates made in this run
-  double weight = 0;      // tokens or examples trained on in this run
+  Size steps = 0;     // updates made in this run
+  double weight = 0;  // tokens or examples trained on in this run
   double seconds = 0;
   std::optional<Scores> validation = {};  // of the model as it is at the end; none after Ctrl-C
 };
@@ -117,10 +117,10 @@ struct TrainingActions {
   std::function<StepFigures(std::span<const std::vector<Size>>, Size step,
                             std::optional<double> rate)>
       update;
-  std::function<Scores()> evaluate;         // empty where there is nothing to validate on
-  std::function<void()> keep_best;          // the model is the best so far
-  std::function<void()> save;               // the checkpoint
-  std::string metric;                       // its name, and which way it is better
+  std::function<Scores()> evaluate;  // empty where there is nothing to validate on
+  std::function<void()> keep_best;   // the model is the best so far
+  std::function<void()> save;        // the checkpoint
+  std::string metric;                // its name, and which way it is better
   Aim aim = Aim::none;
 };
 TrainingResult run_training(const TrainerOptions& options, TrainingHistory& history,
