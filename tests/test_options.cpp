@@ -62,10 +62,12 @@ TEST_CASE("options that are not given keep the program's defaults") {
 }
 
 TEST_CASE("common options and the program's own are read") {
-  const Parsed p({"--batch", "8", "--accumulate", "4", "--clip", "0.5", "--patience", "3", "--threads",
-                  "2", "--seed", "18", "--learning-rate", "1e-4", "--validate-every", "50",
-                  "--save-every", "25", "--resume", "a b.st", "--logdir", "runs/a", "--quick",
-                  "--skip-bad", "--hidden", "32", "--dropout", "0", "--pretty", "my text.txt"});
+  const Parsed p(
+      {"--batch",         "8",      "--accumulate",     "4",      "--clip",       "0.5",
+       "--patience",      "3",      "--threads",        "2",      "--seed",       "18",
+       "--learning-rate", "1e-4",   "--validate-every", "50",     "--save-every", "25",
+       "--resume",        "a b.st", "--logdir",         "runs/a", "--quick",      "--skip-bad",
+       "--hidden",        "32",     "--dropout",        "0",      "--pretty",     "my text.txt"});
   const TrainerOptions& t = p.run.trainer;
   CHECK(t.batch == 8);
   CHECK(t.accumulate == 4);
@@ -101,11 +103,19 @@ TEST_CASE("an end that is given replaces the program's own") {
 }
 
 TEST_CASE("values out of range and unknown options are errors that name the option") {
-  for (const auto& [option, value] :
-       {std::pair{"--hidden", "0"}, {"--hidden", "101"}, {"--hidden", "3.5"}, {"--hidden", "x"},
-        {"--dropout", "nan"}, {"--dropout", "-0.1"}, {"--seed", "-1"}, {"--threads", "0"},
-        {"--steps", "0"}, {"--seconds", "-1"}, {"--learning-rate", "0"}, {"--batch", "99999999999999999999"},
-        {"--batch", ""}}) {
+  for (const auto& [option, value] : {std::pair{"--hidden", "0"},
+                                      {"--hidden", "101"},
+                                      {"--hidden", "3.5"},
+                                      {"--hidden", "x"},
+                                      {"--dropout", "nan"},
+                                      {"--dropout", "-0.1"},
+                                      {"--seed", "-1"},
+                                      {"--threads", "0"},
+                                      {"--steps", "0"},
+                                      {"--seconds", "-1"},
+                                      {"--learning-rate", "0"},
+                                      {"--batch", "99999999999999999999"},
+                                      {"--batch", ""}}) {
     CAPTURE(option);
     CAPTURE(value);
     const std::string error = error_of({option, value});
@@ -124,7 +134,8 @@ TEST_CASE("files that could not be written are refused before anything is traine
   std::string folder = (fs::temp_directory_path() / "unroll_options_XXXXXX").string();
   REQUIRE(::mkdtemp(folder.data()) != nullptr);
   CHECK(contains(error_of({"--report", folder}), "is a folder"));
-  CHECK(contains(error_of({"--save", folder + "/none/a"}), "cannot write into " + folder + "/none"));
+  CHECK(
+      contains(error_of({"--save", folder + "/none/a"}), "cannot write into " + folder + "/none"));
   CHECK(error_of({"--save", folder + "/a"}) == "no error");
   CHECK_THROWS_WITH_AS(check_can_be_written("--report", ""), doctest::Contains("name of a file"),
                        UsageError);
@@ -149,9 +160,7 @@ TEST_CASE("bad data name file, line and what was expected") {
 }
 
 TEST_CASE("bad data stop a reader, or are counted and skipped") {
-  const auto bad_line = [](int line) {
-    return [line] { throw DataError("f", line, "sense"); };
-  };
+  const auto bad_line = [](int line) { return [line] { throw DataError("f", line, "sense"); }; };
   BadData stop(OnBadData::stop);
   CHECK(stop.attempt([] {}));
   CHECK_THROWS_AS(stop.attempt(bad_line(3)), DataError);

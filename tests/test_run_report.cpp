@@ -126,7 +126,8 @@ TEST_CASE("a confusion matrix has precision, recall and the most frequent mistak
   };
   const auto strip = [](std::string text) {
     for (const std::string name : {" class=\"number\""}) {
-      for (auto i = text.find(name); i != text.npos; i = text.find(name)) text.erase(i, name.size());
+      for (auto i = text.find(name); i != text.npos; i = text.find(name))
+        text.erase(i, name.size());
     }
     return text;
   };
@@ -140,8 +141,9 @@ TEST_CASE("a confusion matrix has precision, recall and the most frequent mistak
 
 TEST_CASE("tagged words are marked with their tag, wrong ones with the right tag too") {
   Report report("T");
-  add_tagged_text(report, {{{"Ada"}, {"L<", "PER"}, {"saw"}, {"Rome", "ORG", "LOC"}, {"Ada", "PER", "PER"}},
-                           {{"missed", "", "LOC"}, {"made up", "LOC", ""}}});
+  add_tagged_text(report,
+                  {{{"Ada"}, {"L<", "PER"}, {"saw"}, {"Rome", "ORG", "LOC"}, {"Ada", "PER", "PER"}},
+                   {{"missed", "", "LOC"}, {"made up", "LOC", ""}}});
   const std::string page = report.html();
   CHECK(count(page, "<div class=\"tagged\">") == 2);
   CHECK(contains(page, "Ada <mark class=\"tag-0\">L&lt;<small>PER</small></mark> saw "));
@@ -153,8 +155,10 @@ TEST_CASE("tagged words are marked with their tag, wrong ones with the right tag
 
 TEST_CASE("attention maps carry their words along the axes") {
   Report report("T");
-  add_attention_maps(report, {{.rows = {"le", "chat"}, .columns = {"the", "it's", "cat"},
-                               .weights = {0.9, 0.1, 0, 0.1, 0.1, 0.8}, .caption = "One sentence."}});
+  add_attention_maps(report, {{.rows = {"le", "chat"},
+                               .columns = {"the", "it's", "cat"},
+                               .weights = {0.9, 0.1, 0, 0.1, 0.1, 0.8},
+                               .caption = "One sentence."}});
   const std::string page = report.html();
   CHECK(contains(page, "One sentence."));
   if (gnuplot_is_there()) {
@@ -163,8 +167,9 @@ TEST_CASE("attention maps carry their words along the axes") {
       CHECK(contains(page, word));
     }
   }
-  CHECK_THROWS_AS(add_attention_maps(report, {{.rows = {"a"}, .columns = {"b"}, .weights = {1, 2}}}),
-                  std::invalid_argument);
+  CHECK_THROWS_AS(
+      add_attention_maps(report, {{.rows = {"a"}, .columns = {"b"}, .weights = {1, 2}}}),
+      std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)heat_map_svg(std::vector<double>{1, 2}, 1, 2, {.x_labels = {"a"}}),
                        doctest::Contains("1 labels for 2"), std::invalid_argument);
 }

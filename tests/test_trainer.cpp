@@ -334,6 +334,7 @@ TEST_CASE("the best model is kept, and a run without progress ends") {
   CHECK(result.ending == Ending::out_of_patience);
   CHECK(result.steps == 4 + 3);
   CHECK(trainer.best().item() == 2.0);
+  CHECK(trainer.best_scores()->loss == 0);
   CHECK(trainer.model().item() == 3.5);
   REQUIRE(result.validation.has_value());
   CHECK(result.validation->loss == 2.25);
@@ -382,6 +383,7 @@ TEST_CASE("a run that ends between validations is measured, which is no part of 
   CHECK(result.validation->loss == trainer.evaluate().loss);
   CHECK(result.validation->loss < trainer.history().validation.back().loss);
   CHECK(numbers(trainer.best()) == numbers(trainer.model()));
+  CHECK(trainer.best_scores()->loss == result.validation->loss);
   Net best = start();
   load(folder / "run.best", best);
   CHECK(numbers(best) == numbers(trainer.model()));

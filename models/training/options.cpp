@@ -36,8 +36,8 @@ CLI::Validator within(NumberRange range) {
   return CLI::Validator(
       [=](const std::string& text) {
         double value = 0;
-        const bool ok = CLI::detail::lexical_cast(text, value) && value >= range.low &&
-                        value <= range.high;
+        const bool ok =
+            CLI::detail::lexical_cast(text, value) && value >= range.low && value <= range.high;
         return ok ? std::string()
                   : fmt::format("{} is not between {} and {}", text, range.low, range.high);
       },
@@ -53,8 +53,8 @@ constexpr double most = 1e9;
 }  // namespace
 
 template <class T>
-void CommandLine::add(const std::string& name, T& value, const std::string& help,
-                      NumberRange range, const std::string& group) {
+void CommandLine::add(const std::string& name, T& value, const std::string& help, NumberRange range,
+                      const std::string& group) {
   implementation_
       ->add(name, value, std::is_floating_point_v<T> ? "X" : "N",
             with_default(help, fmt::format("{}", value)), group)
@@ -74,8 +74,7 @@ void CommandLine::add(const std::string& name, std::string& value, const std::st
 
 void CommandLine::add_flag(const std::string& name, bool& value, const std::string& help,
                            const std::string& group) {
-  implementation_->options[name] =
-      implementation_->app.add_flag(name, value, help)->group(group);
+  implementation_->options[name] = implementation_->app.add_flag(name, value, help)->group(group);
 }
 
 CommandLine::CommandLine(const std::string& description, RunOptions& run,
@@ -104,25 +103,31 @@ CommandLine::CommandLine(const std::string& description, RunOptions& run,
   number("--learning-rate", run.learning_rate, "of the optimiser", {1e-9, most}, "X");
   number("--clip", t.clip, "largest norm of a gradient", {1e-9, most}, "X");
   number("--patience", t.patience, "end after N validations without a new best", {1, most});
-  number("--validate-every", t.validate_every, "updates from one validation to the next; else "
-                                               "after each epoch", {1, most});
+  number("--validate-every", t.validate_every,
+         "updates from one validation to the next; else "
+         "after each epoch",
+         {1, most});
   number("--threads", t.threads, "threads, with a tape each", {1, 256});
   number("--seed", t.seed, "of all random numbers", {0, 1e18});
   const auto flag = [&](const std::string& name, auto apply, const std::string& help) {
     if (!wanted(name)) return;
     own.options[name] = own.app.add_flag_callback(name, apply, help)->group(group);
   };
-  flag("--quick", [&run] { run.quick = Quick::yes; }, "a small run of a few seconds");
-  flag("--skip-bad", [&run] { run.bad_data = OnBadData::skip; },
-       "count and skip bad data instead of stopping at them");
+  flag(
+      "--quick", [&run] { run.quick = Quick::yes; }, "a small run of a few seconds");
+  flag(
+      "--skip-bad", [&run] { run.bad_data = OnBadData::skip; },
+      "count and skip bad data instead of stopping at them");
   group = "Files";
   const auto file = [&](const std::string& name, fs::path& value, const char* type,
                         const std::string& help) {
     if (wanted(name)) own.add(name, value, type, with_default(help, value.string()), group);
   };
   file("--save", t.save, "FILE", "checkpoint to write; the best model goes beside it");
-  number("--save-every", t.save_every, "updates from one checkpoint to the next; else after each "
-                                       "epoch", {1, most});
+  number("--save-every", t.save_every,
+         "updates from one checkpoint to the next; else after each "
+         "epoch",
+         {1, most});
   file("--resume", t.resume, "FILE", "go on from a checkpoint");
   file("--report", run.report, "FILE", "page to write about the run");
   file("--logdir", t.logdir, "FOLDER", "curves for TensorBoard");

@@ -55,10 +55,11 @@ void add_learning(Report& report, const TrainingHistory& h, const LearningLabels
   }
   double weight = h.open.weight;
   for (const TrainingPoint& p : h.training) weight += p.weight;
-  report.picture(line_chart_svg(losses, {.x_title = "step", .y_title = labels.loss}),
-                 fmt::format("{} steps, {} passes over the data, {} {}. A point of the training curve "
-                             "is the mean since the point before it.",
-                             grouped(h.steps), h.epoch, grouped(Size(weight)), labels.weight));
+  report.picture(
+      line_chart_svg(losses, {.x_title = "step", .y_title = labels.loss}),
+      fmt::format("{} steps, {} passes over the data, {} {}. A point of the training curve "
+                  "is the mean since the point before it.",
+                  grouped(h.steps), h.epoch, grouped(Size(weight)), labels.weight));
   if (!labels.metric.empty() && !h.validation.empty()) {
     report.picture(line_chart_svg({curve(labels.metric, h.validation, &ValidationPoint::metric)},
                                   {.x_title = "step", .y_title = labels.metric, .height = 320}),
@@ -66,8 +67,10 @@ void add_learning(Report& report, const TrainingHistory& h, const LearningLabels
   }
   if (h.training.empty()) return;
   report.picture(line_chart_svg({curve("norm", h.training, &TrainingPoint::gradient_norm)},
-                                {.x_title = "step", .y_title = "norm of the gradient",
-                                 .y_scale = Scale::logarithmic, .height = 320}),
+                                {.x_title = "step",
+                                 .y_title = "norm of the gradient",
+                                 .y_scale = Scale::logarithmic,
+                                 .height = 320}),
                  "The norm of the gradient before it is clipped: large and rising means that the "
                  "learning rate is too high.");
   report.picture(line_chart_svg({curve("rate", h.training, &TrainingPoint::learning_rate)},
@@ -81,19 +84,20 @@ void add_gradient_by_step(Report& report,
   std::vector<Series> series;
   for (const auto& [name, values] : norms) series.push_back({.name = name, .y = values});
   report.section("How far back it learns")
-      .picture(line_chart_svg(series, {.x_title = "time step",
-                                       .y_title = "norm of the loss's gradient",
-                                       .y_scale = Scale::logarithmic}),
-               "The gradient of the loss by the state at each time step. Where it vanishes towards "
-               "the beginning, nothing is learnt from there; where it grows, training is unstable.");
+      .picture(
+          line_chart_svg(series, {.x_title = "time step",
+                                  .y_title = "norm of the loss's gradient",
+                                  .y_scale = Scale::logarithmic}),
+          "The gradient of the loss by the state at each time step. Where it vanishes towards "
+          "the beginning, nothing is learnt from there; where it grows, training is unstable.");
 }
 
 void add_confusion_matrix(Report& report, std::span<const double> counts,
                           const std::vector<std::string>& classes) {
   const std::size_t k = classes.size();
   if (counts.size() != k * k) {
-    fail("add_confusion_matrix", fmt::format("{} counts for {} classes; {} are needed",
-                                             counts.size(), k, k * k));
+    fail("add_confusion_matrix",
+         fmt::format("{} counts for {} classes; {} are needed", counts.size(), k, k * k));
   }
   if (k == 0) return;
   const auto share = [](double part, double whole) {
@@ -101,7 +105,8 @@ void add_confusion_matrix(Report& report, std::span<const double> counts,
   };
   // Shares of each row: classes of different sizes are compared.
   std::vector<double> shares(counts.begin(), counts.end());
-  ReportTable table{.columns = {"class", "examples", "precision", "recall", "most often taken for"}};
+  ReportTable table{
+      .columns = {"class", "examples", "precision", "recall", "most often taken for"}};
   for (std::size_t r = 0; r < k; ++r) {
     double examples = 0, called = 0;
     std::size_t wrong = r;
@@ -114,10 +119,11 @@ void add_confusion_matrix(Report& report, std::span<const double> counts,
       for (std::size_t c = 0; c < k; ++c) shares[r * k + c] /= examples;
     }
     const double right = counts[r * k + r];
-    table.rows.push_back({classes[r], grouped(Size(examples)), share(right, called),
-                          share(right, examples),
-                          wrong == r ? "" : fmt::format("{} ({})", classes[wrong],
-                                                        grouped(Size(counts[r * k + wrong])))});
+    table.rows.push_back(
+        {classes[r], grouped(Size(examples)), share(right, called), share(right, examples),
+         wrong == r
+             ? ""
+             : fmt::format("{} ({})", classes[wrong], grouped(Size(counts[r * k + wrong])))});
   }
   report.section("What it takes for what")
       .picture(heat_map_svg(shares, k, k,

@@ -30,7 +30,8 @@ struct LearningLabels {
   std::string weight = "examples";
 };
 /// The curves of loss and metric, of the learning rate and the gradient's norm.
-void add_learning(Report& report, const TrainingHistory& history, const LearningLabels& labels = {});
+void add_learning(Report& report, const TrainingHistory& history,
+                  const LearningLabels& labels = {});
 
 /// The norm of the loss's gradient by the state at each step, first step first: how far back a network
 /// learns. One curve for each name.

@@ -182,7 +182,7 @@ class Trainer {
   template <Dataset D, class Loss>
   TrainingResult fit(const D& data, const Loss& loss) {
     if (!options_.resume.empty()) load(std::exchange(options_.resume, {}));
-    final_is_best_ = false;
+    final_best_.reset();
     const TrainingResult result = detail::run_training(
         options_, history_,
         {.epoch =
@@ -225,14 +225,20 @@ class Trainer {
     model_ = std::move(all.model);
     optimizer_ = std::move(all.optimizer);
     best_ = std::move(all.best);
-    final_is_best_ = false;
+    final_best_.reset();
   }
 
   [[nodiscard]] const M& model() const { return model_; }
   [[nodiscard]] const O& optimizer() const { return optimizer_; }
   /// The model at its best validation; the last one where there was none.
   [[nodiscard]] const M& best() const {
-    return best_.empty() || final_is_best_ ? model_ : best_.front();
+    return best_.empty() || final_best_ ? model_ : best_.front();
+  }
+  /// Its scores; nothing where there was no validation.
+  [[nodiscard]] std::optional<Scores> best_scores() const {
+    const auto best = best_validation(history_, aim_);
+    if (final_best_ || !best) return final_best_;
+    return Scores{history_.validation[*best].loss, history_.validation[*best].metric};
   }
   [[nodiscard]] const TrainingHistory& history() const { return history_; }
   [[nodiscard]] const std::string& metric_name() const { return metric_; }
@@ -317,10 +323,9 @@ class Trainer {
   void note_final(const Scores& scores) {
     const auto best = best_validation(history_, aim_);
     const ValidationPoint last{.loss = scores.loss, .metric = scores.metric};
-    final_is_best_ = !best || watched(last, aim_) < watched(history_.validation[*best], aim_);
-    if (final_is_best_ && !options_.save.empty()) {
-      unroll::save(best_path(options_.save), model_, options_.metadata);
-    }
+    if (best && !(watched(last, aim_) < watched(history_.validation[*best], aim_))) return;
+    final_best_ = scores;
+    if (!options_.save.empty()) unroll::save(best_path(options_.save), model_, options_.metadata);
   }
 
   M model_;
@@ -328,8 +333,8 @@ class Trainer {
   TrainerOptions options_;
   std::unique_ptr<Workers> workers_;
   TrainingHistory history_;
-  std::vector<M> best_;  // one, or none before the first validation
-  bool final_is_best_ = false;
+  std::vector<M> best_;               // one, or none before the first validation
+  std::optional<Scores> final_best_;  // where the end of a run, not in the history, is the best
   std::function<Scores(const Trainer&)> evaluate_;
   std::string metric_;
   Aim aim_ = Aim::none;
