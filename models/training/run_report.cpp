@@ -53,6 +53,9 @@ void add_learning(Report& report, const TrainingHistory& h, const LearningLabels
   if (!h.validation.empty()) {
     losses.push_back(curve("held out", h.validation, &ValidationPoint::loss));
   }
+  for (const auto& [name, loss] : labels.levels) {
+    losses.push_back({name, {0, double(h.steps)}, {loss, loss}, LineStyle::dashed});
+  }
   double weight = h.open.weight;
   for (const TrainingPoint& p : h.training) weight += p.weight;
   report.picture(

@@ -28,8 +28,10 @@ struct LearningLabels {
   std::string loss = "loss";
   std::string metric = {};  // its curve is drawn where it has a name
   std::string weight = "examples";
+  std::vector<std::pair<std::string, double>> levels = {};  // other losses to compare with
+  std::string caption = {};                                 // more about the losses
 };
-/// The curves of loss and metric, of the learning rate and the gradient's norm.
+/// The section "Learning": the curves of loss and metric, of the learning rate and the gradient's norm.
 void add_learning(Report& report, const TrainingHistory& history,
                   const LearningLabels& labels = {});
 

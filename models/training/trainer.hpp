@@ -10,27 +10,18 @@
 //   const Net& net = trainer.best();
 //
 // A batch is cut into parts, each with a tape of its own; their gradients are added in their order and
-// divided by their weight, so parts with different numbers of tokens make the mean over all tokens.
+// divided by their weight: a loss over tokens returns Weighted{mean, tokens} (gradient_sum.hpp), and
+// parts with different numbers of tokens then make the mean over all tokens.
 // Invariant: model, optimiser and history are a function of data, options and the number of steps.
 // N + M steps and N steps, save, load, M steps give the same bits, and so does any number of threads
 // for the same number of parts. Ctrl-C ends the step under way, saves, and returns.
 #pragma once
 
-#include "unroll/autograd/transforms.hpp"
+#include "unroll/models/training/gradient_sum.hpp"
 #include "unroll/models/training/training_loop.hpp"
-#include "unroll/models/training/workers.hpp"
-#include "unroll/nn/optimizers.hpp"
 #include "unroll/nn/serialization.hpp"
 
 namespace unroll {
-
-/// What a loss returns that is not a mean over examples: the mean, and over how much it was taken
-/// (the number of tokens). Weight 0 is a part that has no say.
-template <Real T>
-struct Weighted {
-  Var<T> mean;
-  double weight = 1;
-};
 
 /// A number to watch besides the loss: f(model, batch), a mean over the examples or a Weighted; or
 /// f(model), a number for the whole held-out set (F1, BLEU).
@@ -87,28 +78,6 @@ std::pair<double, double> mean_and_weight(const R& result, const Piece& piece) {
   } else {
     return {double(result), double(piece.examples.size())};
   }
-}
-
-template <class M>
-struct PieceGradient {
-  M gradient;       // of loss · weight
-  double loss = 0;  // · weight
-  double weight = 0;
-};
-
-template <class D, class Loss, class M>
-PieceGradient<M> piece_gradient(const D& data, const Loss& loss, const M& model, const Piece& piece,
-                                const Key& key) {
-  const auto& batch = batch_of(data, piece);
-  const auto scaled = [&](const M& m) {
-    const auto result = weighted<split_by<D>>(call_loss(loss, m, batch, key), piece);
-    if (!(result.weight >= 0)) fail("Trainer", "the loss returned a negative weight");
-    using V = std::remove_cvref_t<decltype(result.mean)>;
-    // Without weight the mean is 0 / 0.
-    return std::pair{result.weight > 0 ? result.mean * result.weight : V(0), result.weight};
-  };
-  auto r = value_and_grad(scaled, model);
-  return {std::move(r.gradient), double(r.value.item()), r.auxiliary};
 }
 
 // The model, the optimiser and the run as one tree: the names in a checkpoint.
@@ -261,38 +230,26 @@ class Trainer {
                      Size step, std::optional<double> rate) {
     const Key key = key_for(Use::step, std::uint64_t(step));
     const auto pieces = detail::pieces_of(batches, parts(), detail::split_by<D>);
-    detail::PieceGradient<M> total;
+    GradientSum<M> total;
     // In rounds, so that no more gradients exist at once than there are parts or threads.
     const std::size_t round = std::max(std::size_t(parts()), options_.threads);
-    std::vector<detail::PieceGradient<M>> results(round);
     for (std::size_t first = 0; first < pieces.size(); first += round) {
-      const std::size_t count = std::min(round, pieces.size() - first);
-      workers_->run(count, [&](std::size_t i) {
-        results[i] = detail::piece_gradient(data, loss, model_, pieces[first + i],
-                                            fold_in(key, std::uint64_t(first + i)));
+      total.add(*workers_, std::min(round, pieces.size() - first), [&](std::size_t i) {
+        const detail::Piece& piece = pieces[first + i];
+        const auto& batch = detail::batch_of(data, piece);
+        const Key own = fold_in(key, std::uint64_t(first + i));
+        return weighted_gradient(
+            [&](const M& m) {
+              return detail::weighted<detail::split_by<D>>(detail::call_loss(loss, m, batch, own),
+                                                           piece);
+            },
+            model_);
       });
-      for (std::size_t i = 0; i < count; ++i) {
-        total.gradient = first + i == 0 ? std::move(results[i].gradient)
-                                        : tree_add(total.gradient, results[i].gradient);
-        total.loss += results[i].loss;
-        total.weight += results[i].weight;
-      }
     }
-    return apply(total, step, rate);
-  }
-
-  StepFigures apply(const detail::PieceGradient<M>& total, Size step, std::optional<double> rate) {
-    StepFigures figures{.loss = total.loss / total.weight,
-                        .weight = total.weight,
-                        .gradient_norm = global_norm(total.gradient) / total.weight,
-                        .learning_rate = rate.value_or(optimizer_.options.learning_rate)};
+    const StepFigures figures = total.figures(rate.value_or(optimizer_.options.learning_rate));
     detail::check_finite(figures, step);
-    double factor = 1 / total.weight;
-    if (options_.clip > 0 && figures.gradient_norm > options_.clip) {
-      factor *= options_.clip / figures.gradient_norm;
-    }
     optimizer_.options.learning_rate = figures.learning_rate;
-    optimizer_.step(model_, factor == 1 ? total.gradient : tree_scale(total.gradient, factor));
+    optimizer_.step(model_, total.mean(figures.gradient_norm, options_.clip));
     return figures;
   }
 
