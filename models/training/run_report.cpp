@@ -61,8 +61,8 @@ void add_learning(Report& report, const TrainingHistory& h, const LearningLabels
   report.picture(
       line_chart_svg(losses, {.x_title = "step", .y_title = labels.loss}),
       fmt::format("{} steps, {} passes over the data, {} {}. A point of the training curve "
-                  "is the mean since the point before it.",
-                  grouped(h.steps), h.epoch, grouped(Size(weight)), labels.weight));
+                  "is the mean since the point before it. {}",
+                  grouped(h.steps), h.epoch, grouped(Size(weight)), labels.weight, labels.caption));
   if (!labels.metric.empty() && !h.validation.empty()) {
     report.picture(line_chart_svg({curve(labels.metric, h.validation, &ValidationPoint::metric)},
                                   {.x_title = "step", .y_title = labels.metric, .height = 320}),
@@ -159,9 +159,11 @@ void add_attention_maps(Report& report, const std::vector<AttentionMap>& maps) {
   }
 }
 
-void add_samples(Report& report, std::string_view section, const Report::Pairs& samples) {
+void add_samples(Report& report, std::string_view section, const Report::Pairs& samples,
+                 std::string_view paragraph) {
   if (samples.empty()) return;
   report.section(section);
+  if (!paragraph.empty()) report.paragraph(paragraph);
   for (const auto& [heading, text] : samples) report.sample(heading, text);
 }
 

@@ -56,8 +56,9 @@ struct AttentionMap {
 };
 void add_attention_maps(Report& report, const std::vector<AttentionMap>& maps);
 
-/// {heading, text}: what a network wrote, translated, or was asked.
-void add_samples(Report& report, std::string_view section, const Report::Pairs& samples);
+/// {heading, text}: what a network wrote, translated, or was asked; after a word about them.
+void add_samples(Report& report, std::string_view section, const Report::Pairs& samples,
+                 std::string_view paragraph = {});
 
 /// How the page was made: the command and the date, the program's facts, the versions in use.
 void add_facts(Report& report, const std::string& command, const Report::Pairs& facts = {});
