@@ -17,6 +17,7 @@ struct CommandLine::Implementation {
   CLI::App app;
   RunOptions& run;
   std::map<std::string, CLI::Option*> options = {};
+  std::vector<std::pair<std::string, fs::path*>> written = {};  // the files of common options
 
   template <class T>
   CLI::Option* add(const std::string& name, T& value, const std::string& type,
@@ -123,6 +124,8 @@ CommandLine::CommandLine(const std::string& description, RunOptions& run,
                         const std::string& help) {
     if (wanted(name)) own.add(name, value, type, with_default(help, value.string()), group);
   };
+  if (wanted("--save")) own.written.emplace_back("--save", &t.save);
+  if (wanted("--report")) own.written.emplace_back("--report", &run.report);
   file("--save", t.save, "FILE", "checkpoint to write; the best model goes beside it");
   number("--save-every", t.save_every,
          "updates from one checkpoint to the next; else after each "
@@ -138,11 +141,12 @@ CommandLine::~CommandLine() = default;
 void CommandLine::parse(int argc, char** argv) {
   Implementation& own = *implementation_;
   TrainerOptions& t = own.run.trainer;
-  const TrainerOptions defaults = t;
   try {
     own.app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", own.app.help());
+    std::string help = own.app.help();
+    for (auto i = help.find("\n\n\n"); i != help.npos; i = help.find("\n\n\n")) help.erase(i, 1);
+    fmt::print("{}", help);
     std::exit(0);
   } catch (const CLI::ParseError& e) {
     throw UsageError(fmt::format("{} (--help shows the options)", e.what()));
@@ -153,7 +157,7 @@ void CommandLine::parse(int argc, char** argv) {
     if (!given("--steps")) t.steps = no_end.steps;
     if (!given("--seconds")) t.seconds = no_end.seconds;
   }
-  for (const auto& [name, path] : {std::pair("--report", &own.run.report), {"--save", &t.save}}) {
+  for (const auto& [name, path] : own.written) {
     if (given(name) || !path->empty()) check_can_be_written(name, *path);
   }
   for (int i = 0; i < argc; ++i) own.run.command += (i > 0 ? " " : "") + std::string(argv[i]);
