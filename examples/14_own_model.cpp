@@ -94,7 +94,9 @@ int main(int argc, char** argv) {
         .trainer =
             {.epochs = 12, .batch = 50, .threads = 2, .clip = 1, .patience = 4, .unit = "words"},
         .learning_rate = 1e-2};
-    CommandLine("Learns whether \"ab\" occurs an odd number of times in a word.", run).parse(argc, argv);
+    CommandLine("Learns whether \"ab\" occurs an odd number of times in a word.", run)
+        .parse(argc, argv);
+    if (run.quick == Quick::yes) run.trainer.epochs = 2;
 
     const auto model = OwnModel::make(Key(run.trainer.seed), 24);
     Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
@@ -102,7 +104,8 @@ int main(int argc, char** argv) {
     const TrainingResult result = trainer.fit(examples_from(Key(1), 2000), loss);
 
     if (!run.report.empty()) {
-      Report page("A model of one's own", "A gated cell learns whether \"ab\" occurs an odd number of times.");
+      Report page("A model of one's own",
+                  "A gated cell learns whether \"ab\" occurs an odd number of times.");
       add_learning(page, trainer.history(), {.loss = "cross-entropy", .metric = "accuracy"});
       add_facts(page, run.command);
       page.write(run.report);
