@@ -103,7 +103,7 @@ TEST_CASE("an end that is given replaces the program's own") {
 }
 
 TEST_CASE("values out of range and unknown options are errors that name the option") {
-  for (const auto& [option, value] : {std::pair{"--hidden", "0"},
+  for (const auto& wrong : {std::pair{"--hidden", "0"},
                                       {"--hidden", "101"},
                                       {"--hidden", "3.5"},
                                       {"--hidden", "x"},
@@ -116,10 +116,9 @@ TEST_CASE("values out of range and unknown options are errors that name the opti
                                       {"--learning-rate", "0"},
                                       {"--batch", "99999999999999999999"},
                                       {"--batch", ""}}) {
-    CAPTURE(option);
-    CAPTURE(value);
-    const std::string error = error_of({option, value});
-    CHECK(contains(error, option));
+    INFO(wrong.first, " ", wrong.second);
+    const std::string error = error_of({wrong.first, wrong.second});
+    CHECK(contains(error, wrong.first));
     CHECK_FALSE(contains(error, "\n"));
   }
   CHECK(contains(error_of({"--no-such"}), "--no-such"));
