@@ -6,11 +6,9 @@
 //   05_char_rnn --save run.safetensors        ... and later: 05_char_rnn --resume run.safetensors
 //
 // Everything that is learnt happens in trainer.step(), models/char_rnn/trainer.cpp.
-#include <cblas.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -22,7 +20,9 @@
 #include "unroll/models/char_rnn/trainer.hpp"
 #include "unroll/models/data/ngram.hpp"
 #include "unroll/models/training/interrupt.hpp"
+#include "unroll/models/training/options.hpp"
 #include "unroll/models/training/progress.hpp"
+#include "unroll/models/training/run_report.hpp"
 
 namespace fs = std::filesystem;
 using namespace unroll;
@@ -32,91 +32,53 @@ namespace {
 constexpr double default_seconds = 120;
 
 struct Arguments {
-  std::string text, save, resume, report = "report.html", prompt = "\n\n";
-  double seconds = default_seconds;
-  Size steps = 0;  // 0: as many as the time allows
-  std::size_t threads = std::clamp(std::thread::hardware_concurrency(), 1u, 2u);
-  Size sample = 600;
   CharRnnOptions network;
-  std::string command;
+  RunOptions run{.trainer = {.seconds = default_seconds,
+                             .threads = std::clamp(std::thread::hardware_concurrency(), 1u, 2u)},
+                 .learning_rate = network.learning_rate,
+                 .report = "report.html"};
+  std::string text, save, prompt = "\n\n";
+  Size sample = 600;
 };
-
-// Wrong arguments, files and texts: one line, exit code 2.
-struct UsageError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// CLI::Range lets nan pass, and -1 become a large unsigned number.
-CLI::Validator between(double low, double high) {
-  return CLI::Validator(
-      [=](const std::string& text) {
-        double value = 0;
-        const bool ok = CLI::detail::lexical_cast(text, value) && value >= low && value <= high;
-        return ok ? std::string() : fmt::format("{} is not between {} and {}", text, low, high);
-      },
-      "");
-}
 
 Arguments parse(int argc, char** argv) {
   Arguments a;
-  CLI::App app{
+  CommandLine line(
       "Trains a character LSTM on text, shows what it learns, and writes a report.\n"
-      "Ctrl-C stops the training cleanly and saves it."};
-  app.get_formatter()->column_width(28);
-  const auto add = [&](const char* name, auto& value, const char* type, const std::string& what,
-                       const char* group = "Options") {
-    return app.add_option(name, value, what)->option_text(type)->group(group);
-  };
-  const auto network = [&](const char* name, auto& value, const char* what) {
-    return add(name, value, "N", fmt::format("{} ({})", what, value), "Network and optimiser");
-  };
-  const auto at_most = [](double most) { return between(1, most); };
-  const auto positive = between(1e-9, 1e9);
+      "Ctrl-C stops the training cleanly and saves it.",
+      a.run,
+      {"--seconds", "--steps", "--learning-rate", "--seed", "--threads", "--resume", "--report"});
+  std::string prompt;
+  line.add("--text", a.text, "PATH",
+           "file or folder to learn from, UTF-8 or latin-1\n"
+           "(default: the sources and documents of this project)");
+  line.add("--prompt", prompt, "TEXT", "what samples begin with (an empty line)");
+  line.add("--sample", a.sample, "characters in a sample", {0, 100'000});
+  line.add("--save", a.save, "FILE", "checkpoint to write at the end", "Files");
+  const char* group = "Network";
+  line.add("--hidden", a.network.hidden, "units of the LSTM", {1, 8192}, group);
+  line.add("--embedding", a.network.embedding, "numbers for a character", {1, 8192}, group);
+  line.add("--streams", a.network.streams, "places read side by side", {1, 4096}, group);
+  line.add("--window", a.network.window, "steps a gradient goes back", {1, 4096}, group);
+  line.add("--half-life", a.network.half_life, "steps in which the learning rate halves",
+           {1e-9, 1e9}, group);
+  line.add("--dropout", a.network.dropout, "share set to zero", {0, 0.95}, group);
+  line.parse(argc, argv);
+  a.network.learning_rate = a.run.learning_rate;
+  a.network.seed = a.run.trainer.seed;
 
-  auto* text = add("--text", a.text, "PATH",
-                   "file or folder to learn from, UTF-8 or latin-1\n"
-                   "(default: the sources and documents of this project)");
-  auto* seconds = add("--seconds", a.seconds, "S", fmt::format("time for training ({})", a.seconds))
-                      ->check(between(0, 1e9));
-  auto* steps = add("--steps", a.steps, "N", "train exactly N steps, however long they take")
-                    ->check(at_most(1'000'000'000));
-  add("--threads", a.threads, "N",
-      fmt::format("1 or 2, which changes nothing but the time ({})", a.threads))
-      ->check(at_most(double(a.network.shards)));
-  add("--report", a.report, "FILE", fmt::format("the page to write ({})", a.report));
-  add("--save", a.save, "FILE", "checkpoint to write at the end");
-  auto* resume =
-      add("--resume", a.resume, "FILE", "go on from a checkpoint, which holds text and options");
-  add("--prompt", a.prompt, "TEXT", "what samples begin with (an empty line)");
-  add("--sample", a.sample, "N", fmt::format("characters in a sample ({})", a.sample))
-      ->check(between(0, 100'000));
-  const std::vector<CLI::Option*> kept{
-      text,
-      network("--hidden", a.network.hidden, "units of the LSTM")->check(at_most(8192)),
-      network("--embedding", a.network.embedding, "numbers for a character")->check(at_most(8192)),
-      network("--streams", a.network.streams, "places read side by side")->check(at_most(4096)),
-      network("--window", a.network.window, "steps a gradient goes back")->check(at_most(4096)),
-      network("--learning-rate", a.network.learning_rate, "Adam's")->check(positive),
-      network("--half-life", a.network.half_life, "steps in which it halves")->check(positive),
-      network("--dropout", a.network.dropout, "share set to zero")->check(between(0, 0.95)),
-      network("--seed", a.network.seed, "of all random numbers")->check(between(0, 1e18))};
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    std::exit(0);
-  } catch (const CLI::ParseError& e) {
-    throw UsageError(fmt::format("{} (--help shows the options)", e.what()));
+  if (line.given("--seconds") && line.given("--steps")) {
+    throw UsageError("either --seconds or --steps, not both");
   }
-  if (seconds->count() && steps->count()) throw UsageError("either --seconds or --steps, not both");
-  for (const CLI::Option* option : kept) {
-    if (resume->count() && option->count()) {
-      throw UsageError(
-          fmt::format("--resume goes with no {}: the checkpoint holds it", option->get_name()));
+  for (const char* name : {"--text", "--hidden", "--embedding", "--streams", "--window",
+                           "--learning-rate", "--half-life", "--dropout", "--seed"}) {
+    if (line.given("--resume") && line.given(name)) {
+      throw UsageError(fmt::format("--resume goes with no {}: the checkpoint holds it", name));
     }
   }
+  if (line.given("--prompt")) a.prompt = prompt;
   if (!from_utf8(a.prompt)) throw UsageError("--prompt is not UTF-8");
-  for (int i = 0; i < argc; ++i) a.command += (i > 0 ? " " : "") + std::string(argv[i]);
+  if (line.given("--save")) check_can_be_written("--save", a.save);
   return a;
 }
 
@@ -129,15 +91,6 @@ fs::path project_folder() {
     }
   }
   throw UsageError("this project's sources are not where the program is: --text FILE or FOLDER");
-}
-
-void check_can_be_written(const char* option, const std::string& name) {
-  if (name.empty()) throw UsageError(fmt::format("{} needs the name of a file", option));
-  const fs::path path = fs::absolute(name);
-  if (fs::is_directory(path)) throw UsageError(fmt::format("{}: {} is a folder", option, name));
-  if (!fs::is_directory(path.parent_path()) || ::access(path.parent_path().c_str(), W_OK) != 0) {
-    throw UsageError(fmt::format("{}: cannot write into {}", option, path.parent_path().string()));
-  }
 }
 
 // What does nothing to a terminal but show, without empty lines in front.
@@ -157,10 +110,11 @@ void show_sample(const char* when, const std::string& text) {
 }
 
 CharRnnTrainer make_trainer(const Arguments& a) {
-  if (!a.resume.empty()) return CharRnnTrainer::load(a.resume, a.threads);
+  const TrainerOptions& t = a.run.trainer;
+  if (!t.resume.empty()) return CharRnnTrainer::load(t.resume, t.threads);
   const fs::path path = a.text.empty() ? project_folder() : fs::path(a.text);
   const Corpus corpus =
-      read_corpus(path, {.skipped_names = {"report.html", fs::path(a.report).filename().string()}});
+      read_corpus(path, {.skipped_names = {"report.html", a.run.report.filename().string()}});
   constexpr std::size_t least = 1000;
   if (corpus.text.size() < least) {
     throw UsageError(
@@ -177,20 +131,22 @@ CharRnnTrainer make_trainer(const Arguments& a) {
   if (split.held_out.size() < least / 20) {
     throw UsageError(path.string() + ": the files are too short to hold out the end of each");
   }
-  return CharRnnTrainer(split, a.network, a.threads);
+  return CharRnnTrainer(split, a.network, t.threads);
 }
 
 // Trains until the time is over, the steps are done, or Ctrl-C. Returns the seconds it took.
 double train(CharRnnTrainer& trainer, const Arguments& a, const InterruptGuard& guard) {
   const Size begin = trainer.steps();
   const Size per_step = trainer.characters_per_step();
-  ProgressOptions options{.label = "training", .unit = "characters", .total = a.steps * per_step};
-  if (a.steps == 0) options.time_limit = a.seconds;
-  Progress progress(std::cerr, progress_options(STDERR_FILENO, options));
+  const TrainerOptions& limits = a.run.trainer;
+  Progress progress(std::cerr, progress_options(STDERR_FILENO, {.label = "training",
+                                                                .unit = "characters",
+                                                                .total = limits.steps * per_step,
+                                                                .time_limit = limits.seconds}));
   double bits = 0;
   std::string metrics;
-  while (!guard.requested() &&
-         (a.steps > 0 ? trainer.steps() - begin < a.steps : progress.elapsed() < a.seconds)) {
+  while (!guard.requested() && progress.elapsed() < limits.seconds &&
+         (limits.steps == 0 || trainer.steps() - begin < limits.steps)) {
     const double now = trainer.step();
     bits = bits == 0 ? now : 0.95 * bits + 0.05 * now;
     metrics = fmt::format("{:.3f} bits per character", bits);
@@ -201,16 +157,14 @@ double train(CharRnnTrainer& trainer, const Arguments& a, const InterruptGuard& 
 }
 
 int run(const Arguments& a) {
-  openblas_set_num_threads(1);  // the trainer has threads of its own
-  check_can_be_written("--report", a.report);
-  if (!a.save.empty()) check_can_be_written("--save", a.save);
+  const TrainerOptions& t = a.run.trainer;
   CharRnnTrainer trainer = make_trainer(a);
   const auto training = trainer.vocabulary().encode(trainer.text().training);
   const auto held_out = trainer.vocabulary().encode(trainer.text().held_out);
   const Size characters = trainer.vocabulary().size();
 
-  CharRnnRun run{.command = a.command, .threads = a.threads};
-  run.text_name = !a.resume.empty() ? "the checkpoint " + a.resume
+  CharRnnRun run{.command = a.run.command, .threads = t.threads};
+  run.text_name = !t.resume.empty() ? "the checkpoint " + t.resume.string()
                   : a.text.empty()  ? "this project"
                                     : a.text;
   run.text_size =
@@ -221,7 +175,7 @@ int run(const Arguments& a) {
   show("held out", grouped(Size(held_out.size())) + " characters, the end of every file");
   show("network", fmt::format("LSTM of {} units, {} parameters, on {} thread{}",
                               trainer.options().hidden, grouped(parameter_count(trainer.model())),
-                              a.threads, a.threads == 1 ? "" : "s"));
+                              t.threads, t.threads == 1 ? "" : "s"));
   if (trainer.steps() > 0) show("resumed", fmt::format("after step {}", trainer.steps()));
 
   const std::u32string prompt = *from_utf8(a.prompt);
@@ -238,7 +192,7 @@ int run(const Arguments& a) {
   run.steps = trainer.steps() - begin;
   if (const bool keep = !a.save.empty(); keep || guard.requested()) {
     const fs::path path =
-        keep ? fs::path(a.save) : fs::path(a.report).replace_filename("char_rnn.safetensors");
+        keep ? fs::path(a.save) : fs::path(a.run.report).replace_filename("char_rnn.safetensors");
     trainer.save(path);
     show("saved", fmt::format("{0}, go on with --resume {0}", path.string()));
   }
@@ -253,12 +207,12 @@ int run(const Arguments& a) {
       "  the network, before                        {:.3f}\n"
       "  the network, after {:<6} steps            {:.3f}\n\n",
       run.unigram_bits, run.trigram_bits, run.bits_before, trainer.steps(), run.bits_after);
-  write_run_report(a.report, trainer, run);
-  show("report", fs::absolute(a.report).string());
+  write_run_report(a.run.report, trainer, run);
+  show("report", fs::absolute(a.run.report).string());
 
   const bool better = run.bits_after < std::min(run.unigram_bits, run.trigram_bits);
-  const bool must_be = a.text.empty() && a.resume.empty() && a.steps == 0 &&
-                       a.seconds >= default_seconds && !guard.requested();
+  const bool must_be = a.text.empty() && t.resume.empty() && t.steps == 0 &&
+                       t.seconds >= default_seconds && !guard.requested();
   if (better) {
     show("result", "the network beats both counts");
   } else {
@@ -271,12 +225,5 @@ int run(const Arguments& a) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(parse(argc, argv));
-  } catch (const std::invalid_argument& e) {
-    fmt::print(stderr, "05_char_rnn: {}\n", e.what());
-  } catch (const std::runtime_error& e) {  // files, formats, arguments
-    fmt::print(stderr, "05_char_rnn: {}\n", e.what());
-  }
-  return 2;
+  return training_main("05_char_rnn", [&] { return run(parse(argc, argv)); });
 }

@@ -59,11 +59,13 @@ void check_same(const CharRnnTrainer& a, const CharRnnTrainer& b) {
       },
       a.model(), b.model());
   CHECK(a.steps() == b.steps());
-  REQUIRE(a.held_out_curve().size() == b.held_out_curve().size());
-  for (std::size_t i = 0; i < a.held_out_curve().size(); ++i) {
-    CHECK(a.training_curve()[i].bits == b.training_curve()[i].bits);
-    CHECK(a.held_out_curve()[i].bits == b.held_out_curve()[i].bits);
-    CHECK(a.held_out_curve()[i].steps == b.held_out_curve()[i].steps);
+  const TrainingHistory &x = a.history(), &y = b.history();
+  REQUIRE(x.validation.size() == y.validation.size());
+  REQUIRE(x.training.size() == y.training.size());
+  for (std::size_t i = 0; i < x.validation.size(); ++i) {
+    CHECK(x.training[i].loss == y.training[i].loss);
+    CHECK(x.validation[i].loss == y.validation[i].loss);
+    CHECK(x.validation[i].step == y.validation[i].step);
   }
 }
 
@@ -149,8 +151,8 @@ TEST_CASE("a fresh network knows nothing, a trained one has learnt the text") {
   CHECK(trainer.held_out_bits() < 0.4);  // the digits alone are 3.3 bits in 25 characters
   const std::string text = to_utf8(trainer.sample(U"the", 50, 1, 0.2));
   CHECK(text.starts_with("the cat sat on the m\u00e4t "));
-  CHECK(trainer.held_out_curve().size() == 2);
-  CHECK(trainer.held_out_curve().back().steps == 200);
+  CHECK(trainer.history().validation.size() == 2);
+  CHECK(trainer.history().validation.back().step == 200);
 }
 
 TEST_CASE("N + M steps are N steps, save, load, M steps: bit for bit, with any number of threads") {
@@ -282,11 +284,4 @@ TEST_CASE("the report of a run stands alone and says what was measured") {
   }
   for (const char* absent : {"<script", "href=\"http", "src="})
     CHECK(page.find(absent) == page.npos);
-}
-
-TEST_CASE("numbers are grouped by thousands") {
-  CHECK(grouped(0) == "0");
-  CHECK(grouped(999) == "999");
-  CHECK(grouped(1000) == "1,000");
-  CHECK(grouped(1234567) == "1,234,567");
 }

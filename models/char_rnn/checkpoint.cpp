@@ -9,9 +9,7 @@
 namespace unroll {
 namespace {
 
-using Curve = std::vector<CurvePoint>;
-
-constexpr std::string_view format = "unroll char_rnn 1";
+constexpr std::string_view format = "unroll char_rnn 2";
 
 std::string text_of(const CharRnnOptions& o) {
   return nlohmann::json{{"hidden", o.hidden},
@@ -46,36 +44,18 @@ struct Checkpoint {
   CharRnn<float> model;
   Adam<CharRnn<float>> adam;
   std::vector<LstmState<float>> states;
-  Var<double> steps, bits_since_point;
-  Var<double> training_curve, held_out_curve;  // [n, 2]
-  Var<float> training_text, held_out_text;     // code points, all exact in a float
+  HistoryArrays history;
+  Var<float> training_text, held_out_text;  // code points, all exact in a float
 
   static constexpr auto fields() {
     return std::tuple{field("model", &Checkpoint::model),
                       field("adam", &Checkpoint::adam),
                       field("states", &Checkpoint::states),
-                      field("steps", &Checkpoint::steps),
-                      field("bits_since_point", &Checkpoint::bits_since_point),
-                      field("training_curve", &Checkpoint::training_curve),
-                      field("held_out_curve", &Checkpoint::held_out_curve),
+                      field("history", &Checkpoint::history),
                       field("training_text", &Checkpoint::training_text),
                       field("held_out_text", &Checkpoint::held_out_text)};
   }
 };
-
-Var<double> array_of(const Curve& curve) {
-  std::vector<double> values;
-  for (const CurvePoint& p : curve) values.insert(values.end(), {p.steps, p.bits});
-  return Var<double>(Shape{Size(curve.size()), 2}, values);
-}
-
-Curve curve_of(const Var<double>& array) {
-  const std::vector<double> values = array.to_vector();
-  Curve curve;
-  for (std::size_t i = 0; i + 1 < values.size(); i += 2)
-    curve.push_back({values[i], values[i + 1]});
-  return curve;
-}
 
 Var<float> array_of(std::u32string_view text) {
   return Var<float>(Shape{Size(text.size())}, std::vector<float>(text.begin(), text.end()));
@@ -104,10 +84,7 @@ void CharRnnTrainer::save(const std::filesystem::path& path) const {
   const Checkpoint all{model_,
                        adam_,
                        states_,
-                       double(steps_),
-                       bits_since_point_,
-                       array_of(training_curve_),
-                       array_of(held_out_curve_),
+                       arrays_of(history_),
                        array_of(text_.training),
                        array_of(text_.held_out)};
   unroll::save(path, all,
@@ -136,19 +113,12 @@ CharRnnTrainer CharRnnTrainer::load(const std::filesystem::path& path, std::size
     }
   };
   CharRnnTrainer t = trainer();
-  Checkpoint all{t.model_, t.adam_, t.states_, 0.0, 0.0, {}, {}, {}, {}};
+  Checkpoint all{t.model_, t.adam_, t.states_, {}, {}, {}};
   unroll::load(path, all);
-  const double steps = all.steps.item();
-  if (!(steps >= 0 && steps == std::floor(steps))) {
-    throw FormatError(name, "the number of steps is damaged");
-  }
+  t.history_ = history_of(all.history, name);
   t.model_ = std::move(all.model);
   t.adam_ = std::move(all.adam);
   t.states_ = std::move(all.states);
-  t.steps_ = Size(steps);
-  t.bits_since_point_ = all.bits_since_point.item();
-  t.training_curve_ = curve_of(all.training_curve);
-  t.held_out_curve_ = curve_of(all.held_out_curve);
   return t;
 }
 

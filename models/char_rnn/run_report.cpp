@@ -1,63 +1,36 @@
 #include "unroll/models/char_rnn/run_report.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <set>
 
-#include "unroll/autograd/xtensor_headers.hpp"
 #include "unroll/models/char_rnn/manual_table.hpp"
 #include "unroll/models/training/progress.hpp"
-#include "unroll/models/training/report.hpp"
-#include "unroll/models/training/run_program.hpp"
+#include "unroll/models/training/run_report.hpp"
 
 namespace unroll {
 namespace {
 
 std::string bits_text(double bits) { return fmt::format("{:.3f}", bits); }
 
-#ifdef __clang__
-constexpr const char* compiler = __VERSION__;
-#else
-constexpr const char* compiler = "GCC " __VERSION__;
-#endif
-
-std::string version_of(const std::vector<std::string>& command) {
-  const ProgramResult result = run_program(command, "", 5);
-  if (result.status == ProgramStatus::missing) return "not installed";
-  const std::string text = result.output + result.problem;  // dot writes its version to stderr
-  return text.substr(0, text.find('\n'));
-}
-
-void add_learning(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& run) {
-  const auto series = [](const char* name, const std::vector<CurvePoint>& curve, LineStyle style) {
-    Series s{.name = name, .style = style};
-    for (const CurvePoint& p : curve) {
-      s.x.push_back(p.steps);
-      s.y.push_back(p.bits);
-    }
-    return s;
-  };
+void add_curves(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& run) {
+  TrainingHistory h = trainer.history();
+  auto& held_out = h.validation;
   const double last = double(trainer.steps());
-  const auto level = [&](const char* name, double bits) {
-    return Series{.name = name, .x = {0, last}, .y = {bits, bits}, .style = LineStyle::dashed};
-  };
-  std::vector<CurvePoint> held_out = trainer.held_out_curve();
-  if (held_out.empty() || held_out.back().steps < last) held_out.push_back({last, run.bits_after});
-  if (trainer.steps() == run.steps) held_out.insert(held_out.begin(), {0, run.bits_before});
-  report.section("Learning")
-      .picture(line_chart_svg({series("training text", trainer.training_curve(), LineStyle::solid),
-                               series("held-out text", held_out, LineStyle::solid),
-                               level("counting, no context", run.unigram_bits),
-                               level("counting, two characters of context", run.trigram_bits)},
-                              {.x_title = "step", .y_title = "bits per character"}),
-               fmt::format("Bits per character: how many yes-or-no questions the next character "
-                           "still leaves open. The training curve is the mean over {} steps, with "
-                           "dropout; the held-out text was never trained on.",
-                           CharRnnTrainer::steps_per_point));
+  if (held_out.empty() || held_out.back().step < last) {
+    held_out.push_back({.step = last, .loss = run.bits_after});
+  }
+  if (trainer.steps() == run.steps) held_out.insert(held_out.begin(), {.loss = run.bits_before});
+  add_learning(report, h,
+               {.loss = "bits per character",
+                .weight = "characters",
+                .levels = {{"counting, no context", run.unigram_bits},
+                           {"counting, two characters of context", run.trigram_bits}},
+                .caption = "Bits per character: how many yes-or-no questions the next character "
+                           "still leaves open. The training curve has dropout; the held-out text "
+                           "was never trained on."});
   report.table(
       {.columns = {"predictor", "bits per character", "perplexity"},
        .rows = {{"counting, no context (1-gram)", bits_text(run.unigram_bits),
@@ -71,15 +44,6 @@ void add_learning(Report& report, const CharRnnTrainer& trainer, const CharRnnRu
        .caption = "On the held-out text. The counts are interpolated with Witten-Bell "
                   "smoothing, which gives every character a chance.",
        .emphasised_rows = {3}});
-}
-
-void add_samples(Report& report, const CharRnnRun& run) {
-  report.section("What it writes")
-      .paragraph(
-          "Each character is drawn from what the network predicts (temperature 0.7), and "
-          "read again as the next input.")
-      .sample("Before training", run.sample_before)
-      .sample("After training", run.sample_after);
 }
 
 void add_comparison(Report& report, const CharRnnTrainer& trainer,
@@ -166,43 +130,28 @@ void add_paths(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& 
           after.steps * (after.steps + 1) / 2, after.sum_difference));
 }
 
-void add_facts(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& run) {
+void add_run_facts(Report& report, const CharRnnTrainer& trainer, const CharRnnRun& run) {
   const CharRnnOptions& o = trainer.options();
-  const std::time_t now = std::time(nullptr);
-  report.section("How this page was made")
-      .facts(
-          {{"command", run.command},
-           {"date", fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(now))},
-           {"text", run.text_size + " of " + run.text_name + ", and " +
-                        grouped(Size(trainer.text().held_out.size())) + " held out"},
-           {"network", fmt::format("embedding {}, LSTM {}, read-out of {} characters: {} "
-                                   "parameters in single precision",
-                                   o.embedding, o.hidden, trainer.vocabulary().size(),
-                                   grouped(parameter_count(trainer.model())))},
-           {"training",
-            fmt::format(
-                "{} steps, {:.1f} passes over the text; {} of them in this run, in {} minutes; "
-                "{} streams, windows of {} steps, state carried, {} tapes on {} threads",
-                trainer.steps(), trainer.passes(), run.steps, duration_text(run.seconds),
-                trainer.characters_per_step() / o.window, o.window, o.shards, run.threads)},
-           {"optimiser",
-            fmt::format("Adam, learning rate {} halved every {} steps, gradient norm at most {}, "
-                        "dropout {}, seed {}",
-                        o.learning_rate, o.half_life, o.clip, o.dropout, o.seed)},
-           {"compiler", compiler},
-           {"arrays", fmt::format("xtensor {}.{}.{}", XTENSOR_VERSION_MAJOR, XTENSOR_VERSION_MINOR,
-                                  XTENSOR_VERSION_PATCH)},
-           {"curves", version_of({"gnuplot", "--version"})},
-           {"graphs", version_of({"dot", "-V"})}});
+  add_facts(
+      report, run.command,
+      {{"text", run.text_size + " of " + run.text_name + ", and " +
+                    grouped(Size(trainer.text().held_out.size())) + " held out"},
+       {"network", fmt::format("embedding {}, LSTM {}, read-out of {} characters: {} "
+                               "parameters in single precision",
+                               o.embedding, o.hidden, trainer.vocabulary().size(),
+                               grouped(parameter_count(trainer.model())))},
+       {"training",
+        fmt::format("{} steps, {:.1f} passes over the text; {} of them in this run, in {} minutes; "
+                    "{} streams, windows of {} steps, state carried, {} tapes on {} threads",
+                    trainer.steps(), trainer.passes(), run.steps, duration_text(run.seconds),
+                    trainer.characters_per_step() / o.window, o.window, o.shards, run.threads)},
+       {"optimiser",
+        fmt::format("Adam, learning rate {} halved every {} steps, gradient norm at most {}, "
+                    "dropout {}, seed {}",
+                    o.learning_rate, o.half_life, o.clip, o.dropout, o.seed)}});
 }
 
 }  // namespace
-
-std::string grouped(Size number) {
-  std::string text = std::to_string(number);
-  for (auto i = static_cast<Size>(text.size()) - 3; i > 0; i -= 3) text.insert(std::size_t(i), ",");
-  return text;
-}
 
 std::u32string_view piece_of_held_out(const CharRnnTrainer& trainer, std::size_t count) {
   const std::u32string_view text = trainer.text().held_out;
@@ -233,8 +182,11 @@ void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& t
        {bits_text(run.unigram_bits), "by counting, without context"},
        {rate_text(double(run.steps * trainer.characters_per_step()) / std::max(run.seconds, 1e-9)),
         "characters trained on, per second"}});
-  add_learning(report, trainer, run);
-  add_samples(report, run);
+  add_curves(report, trainer, run);
+  add_samples(report, "What it writes",
+              {{"Before training", run.sample_before}, {"After training", run.sample_after}},
+              "Each character is drawn from what the network predicts (temperature 0.7), and read "
+              "again as the next input.");
   if (ids.size() > 3) {
     add_comparison(report, trainer, ids);
     add_paths(report, trainer, run, ids);
@@ -243,7 +195,7 @@ void write_run_report(const std::filesystem::path& path, const CharRnnTrainer& t
                  "What the tape recorded for three characters, by time step: the same weights "
                  "enter every step. Read against the arrows it gives the gradient.");
   }
-  add_facts(report, trainer, run);
+  add_run_facts(report, trainer, run);
   report.write(path);
 }
 

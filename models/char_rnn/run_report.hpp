@@ -33,9 +33,6 @@ struct CharRnnRun {
   PathNorms paths_before = {};  // those after training are computed for the page
 };
 
-/// 1234567 as 1,234,567.
-[[nodiscard]] std::string grouped(Size number);
-
 /// A piece of the held-out text for tables and graphs: the most varied `count` characters among the
 /// beginnings of some lines in its middle, or what there is.
 [[nodiscard]] std::u32string_view piece_of_held_out(const CharRnnTrainer& trainer,

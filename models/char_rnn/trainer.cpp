@@ -4,7 +4,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "unroll/autograd/transforms.hpp"
+#include "unroll/models/training/dataset.hpp"
+#include "unroll/models/training/gradient_sum.hpp"
 
 namespace unroll {
 namespace {
@@ -37,15 +38,6 @@ const CharRnnOptions& checked(const CharRnnOptions& options) {
   return options;
 }
 
-// The part of `count` streams that is shard i of n.
-struct Shard {
-  Size first, count;
-};
-Shard shard(Size count, Size i, Size n) {
-  const Size first = count * i / n;
-  return {first, count * (i + 1) / n - first};
-}
-
 // The held-out text, after a character for its beginning: so all of it is predicted.
 std::vector<std::int64_t> after_unknown(std::vector<std::int64_t> ids) {
   ids.insert(ids.begin(), Vocabulary::unknown());
@@ -70,64 +62,57 @@ CharRnnTrainer::CharRnnTrainer(TextSplit text, const CharRnnOptions& options, st
       workers_(std::make_unique<Workers>(threads)) {
   options_.shards = std::min(options_.shards, streams_.streams());
   for (Size i = 0; i < options_.shards; ++i) {
-    states_.push_back(model_.initial_state(shard(streams_.streams(), i, options_.shards).count));
+    states_.push_back(
+        model_.initial_state(index_range(streams_.streams(), i, options_.shards).count));
   }
 }
 
 double CharRnnTrainer::learning_rate() const {
-  const double rise = std::min(1.0, double(steps_ + 1) / double(warm_up));
-  return options_.learning_rate * rise * std::exp2(-double(steps_) / options_.half_life);
+  const double rise = std::min(1.0, double(steps() + 1) / double(warm_up));
+  return options_.learning_rate * rise * std::exp2(-double(steps()) / options_.half_life);
 }
 
 double CharRnnTrainer::step() {
-  const Size window = steps_ % streams_.windows();
-  const Key drop = fold_in(key_for(options_.seed, Use::dropout), std::uint64_t(steps_));
-  const auto shards = static_cast<std::size_t>(options_.shards);
-  std::vector<CharRnn<float>> gradients(shards);
-  std::vector<LstmState<float>> states(shards);
-  std::vector<double> losses(shards);
-  workers_->run(shards, [&](std::size_t i) {
-    const Shard part = shard(streams_.streams(), Size(i), options_.shards);
+  const Size window = steps() % streams_.windows();
+  const Key drop = fold_in(key_for(options_.seed, Use::dropout), std::uint64_t(steps()));
+  std::vector<LstmState<float>> states(states_.size());
+  GradientSum<CharRnn<float>> total;
+  total.add(*workers_, states.size(), [&](std::size_t i) {
+    const IndexRange part = index_range(streams_.streams(), Size(i), options_.shards);
     const TextWindow text = streams_.window(window, part.first, part.count);
     // A pass over the text begins without memory.
     const auto before = window == 0 ? model_.initial_state(part.count) : states_[i];
-    const double share = double(part.count) / double(streams_.streams());
-    auto result = value_and_grad(
+    auto [sum, after] = weighted_gradient(
         [&](const CharRnn<float>& net) {
-          auto [loss, after] = net.loss(text.inputs, text.targets, before,
+          auto [loss, state] = net.loss(text.inputs, text.targets, before,
                                         {.rate = options_.dropout, .key = fold_in(drop, i)});
-          return std::pair{loss * share, after};
+          return std::pair{Weighted<float>{loss, double(text.targets.size())}, std::move(state)};
         },
         model_);
-    gradients[i] = std::move(result.gradient);
-    states[i] = std::move(result.auxiliary);
-    losses[i] = result.value.item();
+    states[i] = std::move(after);
+    return sum;
   });
-  double loss = losses[0];
-  for (std::size_t i = 1; i < shards; ++i) {
-    loss += losses[i];
-    gradients[0] = tree_add(gradients[0], gradients[i]);
-  }
-  adam_.options.learning_rate = learning_rate();
-  adam_.step(model_, clip_by_norm(gradients[0], options_.clip));
+  StepFigures figures = total.figures(learning_rate());
+  adam_.options.learning_rate = figures.learning_rate;
+  adam_.step(model_, total.mean(figures.gradient_norm, options_.clip));
   states_ = std::move(states);
-  ++steps_;
 
-  const double bits = loss / std::numbers::ln2;
-  bits_since_point_ += bits;
-  if (steps_ % steps_per_point == 0) {
-    training_curve_.push_back({double(steps_), bits_since_point_ / double(steps_per_point)});
-    held_out_curve_.push_back({double(steps_), held_out_bits()});
-    bits_since_point_ = 0;
+  figures.loss /= std::numbers::ln2;
+  history_.add(figures, steps_per_point);
+  history_.epoch = steps() / streams_.windows();
+  history_.batch = steps() % streams_.windows();
+  if (steps() % steps_per_point == 0) {
+    history_.validation.push_back(
+        {.step = double(steps()), .epoch = double(history_.epoch), .loss = held_out_bits()});
   }
-  return bits;
+  return figures.loss;
 }
 
 double CharRnnTrainer::held_out_bits() {
   const Size shards = std::min(options_.shards, held_out_.streams());
   std::vector<double> sums(static_cast<std::size_t>(shards));
   workers_->run(sums.size(), [&](std::size_t i) {
-    const Shard part = shard(held_out_.streams(), Size(i), shards);
+    const IndexRange part = index_range(held_out_.streams(), Size(i), shards);
     LstmState<float> state = model_.initial_state(part.count);
     for (Size w = 0; w < held_out_.windows(); ++w) {
       const TextWindow text = held_out_.window(w, part.first, part.count);

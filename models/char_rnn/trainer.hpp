@@ -9,7 +9,8 @@
 // A step reads the next window of all streams, takes the gradient in `shards` parts (one tape each,
 // several at once where there are threads), adds them in their order and lets Adam make an update.
 // Invariant: everything is a function of text, options and the number of steps. So N + M steps, and
-// N steps, save, load, M steps, give the same bits, whatever the number of threads.
+// N steps, save, load, M steps, give the same bits, whatever the number of threads. (Why this is not
+// the generic Trainer: docs/decisions/0014.)
 #pragma once
 
 #include <filesystem>
@@ -20,8 +21,9 @@
 
 #include "unroll/models/char_rnn/char_rnn.hpp"
 #include "unroll/models/char_rnn/text_streams.hpp"
-#include "unroll/models/char_rnn/workers.hpp"
 #include "unroll/models/data/text.hpp"
+#include "unroll/models/training/history.hpp"
+#include "unroll/models/training/workers.hpp"
 #include "unroll/nn/optimizers.hpp"
 
 namespace unroll {
@@ -37,12 +39,6 @@ struct CharRnnOptions {
   double clip = 1;  // the largest norm of a gradient
   Size shards = 2;
   std::uint64_t seed = 1;
-};
-
-/// Bits per character after that many steps; of a training curve the mean since its last point.
-struct CurvePoint {
-  double steps = 0;
-  double bits = 0;
 };
 
 class CharRnnTrainer {
@@ -66,18 +62,18 @@ class CharRnnTrainer {
   [[nodiscard]] static CharRnnTrainer load(const std::filesystem::path& path,
                                            std::size_t threads = 1);
 
-  [[nodiscard]] Size steps() const { return steps_; }
+  [[nodiscard]] Size steps() const { return history_.steps; }
   [[nodiscard]] Size characters_per_step() const { return streams_.streams() * options_.window; }
   /// Passes over the training text so far.
-  [[nodiscard]] double passes() const { return double(steps_) / double(streams_.windows()); }
+  [[nodiscard]] double passes() const { return double(steps()) / double(streams_.windows()); }
   [[nodiscard]] double learning_rate() const;
 
   [[nodiscard]] const CharRnn<float>& model() const { return model_; }
   [[nodiscard]] const CharRnnOptions& options() const { return options_; }
   [[nodiscard]] const TextSplit& text() const { return text_; }
   [[nodiscard]] const Vocabulary& vocabulary() const { return vocabulary_; }
-  [[nodiscard]] const std::vector<CurvePoint>& training_curve() const { return training_curve_; }
-  [[nodiscard]] const std::vector<CurvePoint>& held_out_curve() const { return held_out_curve_; }
+  /// The curves, with losses in bits per character: of the windows, and of the held-out text.
+  [[nodiscard]] const TrainingHistory& history() const { return history_; }
 
   /// A point of each curve is made after every so many steps.
   static constexpr Size steps_per_point = 100;
@@ -90,9 +86,7 @@ class CharRnnTrainer {
   CharRnn<float> model_;
   Adam<CharRnn<float>> adam_;
   std::vector<LstmState<float>> states_;  // of each shard
-  Size steps_ = 0;
-  double bits_since_point_ = 0;
-  std::vector<CurvePoint> training_curve_, held_out_curve_;
+  TrainingHistory history_;
   std::unique_ptr<Workers> workers_;
 };
 

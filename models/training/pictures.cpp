@@ -122,6 +122,17 @@ struct Range {
   [[nodiscard]] bool empty() const { return low > high; }
 };
 
+// Words instead of numbers along an axis.
+std::string labels(const std::string& axis, const std::vector<std::string>& words, double first) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    text += (text.empty() ? "" : ", ") + quoted(words[i]) + " " +
+            number(first + static_cast<double>(i));
+  }
+  return "set " + axis + "tics (" + text + ") noenhanced scale 0" +
+         (axis == "x" ? " rotate by -45" : "") + "\n";
+}
+
 // The colours of viridis (van der Walt and Smith 2015), readable in grey and by the colour-blind.
 constexpr std::string_view palette =
     "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', "
@@ -193,6 +204,14 @@ Picture heat_map_svg(std::span<const double> values, std::size_t rows, std::size
     fail("heat_map_svg", std::to_string(values.size()) + " values do not make " +
                              std::to_string(rows) + " rows of " + std::to_string(columns));
   }
+  const auto check_labels = [](std::size_t count, std::size_t cells) {
+    if (count != 0 && count != cells) {
+      fail("heat_map_svg",
+           std::to_string(count) + " labels for " + std::to_string(cells) + " rows or columns");
+    }
+  };
+  check_labels(options.x_labels.size(), columns);
+  check_labels(options.y_labels.size(), rows);
   const bool is_log = options.scale == Scale::logarithmic;
   Range range;
   for (const double value : values) {
@@ -235,6 +254,12 @@ Picture heat_map_svg(std::span<const double> values, std::size_t rows, std::size
   if (is_log) text += logarithmic_axis("cb", range.high / range.low);
   text += axis_title("x", options.x_title) + axis_title("y", options.y_title);
   text += axis_title("cb", options.value_title);
+  if (column_step == 1 && !options.x_labels.empty()) {
+    text += labels("x", options.x_labels, options.first_x);
+  }
+  if (row_step == 1 && !options.y_labels.empty()) {
+    text += labels("y", options.y_labels, options.first_y);
+  }
   text += "set cbrange [" + number(range.low) + ":" + number(range.high) + "]\n";
   text += "set colorbox user origin graph 1.04, graph 0 size 0.025, graph 1\n";
   text += "set rmargin 14\n";

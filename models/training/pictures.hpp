@@ -60,12 +60,15 @@ struct HeatMapOptions {
   double decades = 12;  // on a logarithmic scale, what is smaller has the lowest colour
   double first_x = 0;   // the number written at the first column, and at the first row
   double first_y = 0;
+  std::vector<std::string> x_labels = {};  // of the columns, or of the rows, instead of numbers
+  std::vector<std::string> y_labels = {};
   int width = 720;
   int height = 560;
 };
 
 /// A matrix in row-major order. NaN cells stay white. More than 128 rows or columns are drawn in
-/// blocks, by the largest of each. Throws std::invalid_argument where the sizes do not fit.
+/// blocks, by the largest of each, and have numbers instead of labels. Throws std::invalid_argument
+/// where the sizes do not fit.
 [[nodiscard]] Picture heat_map_svg(std::span<const double> values, std::size_t rows,
                                    std::size_t columns, const HeatMapOptions& options = {});
 

@@ -66,6 +66,13 @@ figcaption { margin-top: 0.6rem; color: var(--soft); font-size: 0.9rem; }
 pre { margin: 0; padding: 0.9rem 1rem; overflow-x: auto; white-space: pre-wrap;
   overflow-wrap: anywhere; tab-size: 4; font: 0.85rem/1.55 ui-monospace, SFMono-Regular, Menlo,
   Consolas, "DejaVu Sans Mono", monospace; }
+.tagged { padding: 0.6rem 0; border-bottom: 1px solid var(--line); line-height: 2.1; }
+.tagged mark { padding: 0.15rem 0.4rem; border-radius: 0.35rem; color: #111827; }
+.tagged small { margin-left: 0.35rem; font-size: 0.7rem; font-weight: 650; }
+.tagged mark.wrong { outline: 2px dashed #b91c1c; }
+.tag-0 { background: #bfdbfe; } .tag-1 { background: #fed7aa; } .tag-2 { background: #bbf7d0; }
+.tag-3 { background: #e9d5ff; } .tag-4 { background: #fde68a; } .tag-5 { background: #fbcfe8; }
+.tag-6 { background: #a5f3fc; } .tag-7 { background: #d1d5db; }
 @media (max-width: 34rem) {
   body { padding-top: 1.75rem; }
   dl { grid-template-columns: 1fr; }
@@ -206,6 +213,34 @@ Report& Report::sample(std::string_view heading, std::string_view text) {
   // A first line break inside <pre> would be dropped by the browser, so one is put there for it.
   body_ += "<div class=\"sample\">" + element("h3", heading) + "<pre>\n" + html_escaped(text) +
            "</pre></div>\n";
+  return *this;
+}
+
+Report& Report::tagged(const std::vector<std::vector<TaggedWord>>& sentences) {
+  constexpr std::size_t colours = 8;
+  std::vector<std::string> tags;  // in the order in which they come: the number is the colour
+  const auto number = [&](const std::string& tag) {
+    const auto found = std::ranges::find(tags, tag);
+    const auto place = static_cast<std::size_t>(found - tags.begin());
+    if (found == tags.end()) tags.push_back(tag);
+    return std::to_string(place % colours);
+  };
+  for (const auto& sentence : sentences) {
+    body_ += "<div class=\"tagged\">";
+    for (const TaggedWord& word : sentence) {
+      const bool is_wrong = word.right && *word.right != word.tag;
+      if (word.tag.empty() && !is_wrong) {
+        body_ += html_escaped(word.text) + " ";
+        continue;
+      }
+      std::string label = word.tag;
+      if (is_wrong) label += " (" + (word.right->empty() ? "no tag" : *word.right) + ")";
+      const std::string& colour = word.tag.empty() ? *word.right : word.tag;
+      body_ += "<mark class=\"tag-" + number(colour) + (is_wrong ? " wrong" : "") + "\">" +
+               html_escaped(word.text) + element("small", label) + "</mark> ";
+    }
+    body_ += "</div>\n";
+  }
   return *this;
 }
 

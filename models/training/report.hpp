@@ -11,6 +11,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,14 @@ struct ReportTable {
   std::vector<std::size_t> emphasised_rows = {};
 };
 
+/// A word and the tag that a network gave it; an empty tag marks nothing. Where the right tag is known
+/// and another, the word is shown as wrong.
+struct TaggedWord {
+  std::string text = {};
+  std::string tag = {};
+  std::optional<std::string> right = {};
+};
+
 class Report {
  public:
   using Pairs = std::vector<std::pair<std::string, std::string>>;
@@ -45,6 +54,8 @@ class Report {
   Report& table(const ReportTable& table);
   /// Text as it is, with its line breaks and spaces, under a heading of its own.
   Report& sample(std::string_view heading, std::string_view text);
+  /// Sentences, their tagged words in colours, one for each tag.
+  Report& tagged(const std::vector<std::vector<TaggedWord>>& sentences);
   /// The picture, or the sentence that says why there is none.
   Report& picture(const Picture& picture, std::string_view caption = {});
 

@@ -1,4 +1,4 @@
-#include "unroll/models/char_rnn/workers.hpp"
+#include "unroll/models/training/workers.hpp"
 
 #include <utility>
 
