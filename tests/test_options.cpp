@@ -104,18 +104,18 @@ TEST_CASE("an end that is given replaces the program's own") {
 
 TEST_CASE("values out of range and unknown options are errors that name the option") {
   for (const auto& wrong : {std::pair{"--hidden", "0"},
-                                      {"--hidden", "101"},
-                                      {"--hidden", "3.5"},
-                                      {"--hidden", "x"},
-                                      {"--dropout", "nan"},
-                                      {"--dropout", "-0.1"},
-                                      {"--seed", "-1"},
-                                      {"--threads", "0"},
-                                      {"--steps", "0"},
-                                      {"--seconds", "-1"},
-                                      {"--learning-rate", "0"},
-                                      {"--batch", "99999999999999999999"},
-                                      {"--batch", ""}}) {
+                            {"--hidden", "101"},
+                            {"--hidden", "3.5"},
+                            {"--hidden", "x"},
+                            {"--dropout", "nan"},
+                            {"--dropout", "-0.1"},
+                            {"--seed", "-1"},
+                            {"--threads", "0"},
+                            {"--steps", "0"},
+                            {"--seconds", "-1"},
+                            {"--learning-rate", "0"},
+                            {"--batch", "99999999999999999999"},
+                            {"--batch", ""}}) {
     INFO(wrong.first, " ", wrong.second);
     const std::string error = error_of({wrong.first, wrong.second});
     CHECK(contains(error, wrong.first));
