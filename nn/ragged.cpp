@@ -137,6 +137,22 @@ Var<T> sequence_mask(const Lengths& lengths, Size steps) {
   return Var<T>({steps, lengths.batch()}, std::span<const T>(mask));
 }
 
+template <Real T>
+Var<T> last_step(const Var<T>& xs, const Var<T>& if_empty) {
+  if (xs.rank() > 0 && xs.size(0) > 0) return index(xs, 0, xs.size(0) - 1);
+  if (if_empty.empty()) fail("last_step", "there are no steps");
+  return if_empty;
+}
+template <Real T>
+Var<T> last_step(const Packed<T>& xs, const Var<T>& if_empty) {
+  const auto lengths = xs.layout->lengths.values();
+  if (std::find(lengths.begin(), lengths.end(), Size{0}) == lengths.end()) {
+    return take(xs.data, xs.layout->last);
+  }
+  if (if_empty.empty()) fail("last_step", "a sequence is empty");
+  return take(concat({xs.data, if_empty}), xs.layout->last);
+}
+
 std::vector<Indices> bucket_by_length(const Lengths& lengths, Size batch_size, const Key& key) {
   if (batch_size < 1) {
     fail("bucket_by_length", "the batch size is " + std::to_string(batch_size));
@@ -163,6 +179,10 @@ template Packed<float> pack(const Var<float>&, const Lengths&);
 template Packed<double> pack(const Var<double>&, const Lengths&);
 template Var<float> unpack(const Packed<float>&, std::optional<Size>);
 template Var<double> unpack(const Packed<double>&, std::optional<Size>);
+template Var<float> last_step(const Var<float>&, const Var<float>&);
+template Var<double> last_step(const Var<double>&, const Var<double>&);
+template Var<float> last_step(const Packed<float>&, const Var<float>&);
+template Var<double> last_step(const Packed<double>&, const Var<double>&);
 template Var<float> sequence_mask(const Lengths&, Size);
 template Var<double> sequence_mask(const Lengths&, Size);
 

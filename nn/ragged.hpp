@@ -90,6 +90,24 @@ template <Real T>
   return {take(xs.data, xs.layout->reversed), xs.layout};
 }
 
+// f of the steps, with whatever is beside them: for what acts on each step by itself (an affine layer, a
+// sum of two sequences of one layout, dropout). The result is padded or packed as the sequence is.
+template <class F, Real T, class... More>
+[[nodiscard]] Var<T> map_steps(F&& f, const Var<T>& xs, const More&... more) {
+  return f(xs, more...);
+}
+template <class F, Real T, class... More>
+[[nodiscard]] Packed<T> map_steps(F&& f, const Packed<T>& xs, const More&... more) {
+  return {f(xs.data, more.data...), xs.layout};
+}
+
+// The last step of each sequence: [B, ...]. An empty one has none; its row of `if_empty` stands for it, and
+// without that std::invalid_argument is thrown.
+template <Real T>
+[[nodiscard]] Var<T> last_step(const Var<T>& xs, const Var<T>& if_empty = {});
+template <Real T>
+[[nodiscard]] Var<T> last_step(const Packed<T>& xs, const Var<T>& if_empty = {});
+
 // Batches of sequences of about one length: numbers of sequences, each exactly once, in batches of
 // `batch_size` (one may be smaller). Which of equal length come together, and the order of the batches,
 // are drawn by the key. Throws when batch_size is not positive.
