@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "unroll/autograd/op.hpp"
+
 namespace unroll {
 namespace {
 
@@ -26,6 +28,21 @@ void check_padded(const Shape& shape, const Lengths& lengths) {
                      std::to_string(shape[0]) + " steps");
   }
 }
+
+// Rows in another order, which taken twice is the old one: its own adjoint. (That of `take` adds into
+// zeros, since rows may be taken more than once.)
+struct Involution {
+  static constexpr auto name = "reverse_sequences";
+  Indices rows;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    return take(x, rows);
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&) const {
+    return apply(*this, g);
+  }
+};
 
 // The first two axes as one.
 Shape with_rows(const Shape& shape) {
@@ -129,6 +146,11 @@ Var<T> unpack(const Packed<T>& xs, std::optional<Size> steps) {
 }
 
 template <Real T>
+Packed<T> reverse_sequences(const Packed<T>& xs) {
+  return {apply(Involution{xs.layout->reversed}, xs.data), xs.layout};
+}
+
+template <Real T>
 Var<T> sequence_mask(const Lengths& lengths, Size steps) {
   std::vector<T> mask;
   for (Size t = 0; t < steps; ++t) {
@@ -179,6 +201,8 @@ template Packed<float> pack(const Var<float>&, const Lengths&);
 template Packed<double> pack(const Var<double>&, const Lengths&);
 template Var<float> unpack(const Packed<float>&, std::optional<Size>);
 template Var<double> unpack(const Packed<double>&, std::optional<Size>);
+template Packed<float> reverse_sequences(const Packed<float>&);
+template Packed<double> reverse_sequences(const Packed<double>&);
 template Var<float> last_step(const Var<float>&, const Var<float>&);
 template Var<double> last_step(const Var<double>&, const Var<double>&);
 template Var<float> last_step(const Packed<float>&, const Var<float>&);

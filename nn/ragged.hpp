@@ -86,9 +86,7 @@ template <Real T>
   return flip(xs, 0);
 }
 template <Real T>
-[[nodiscard]] Packed<T> reverse_sequences(const Packed<T>& xs) {
-  return {take(xs.data, xs.layout->reversed), xs.layout};
-}
+[[nodiscard]] Packed<T> reverse_sequences(const Packed<T>& xs);
 
 // f of the steps, with whatever is beside them: for what acts on each step by itself (an affine layer, a
 // sum of two sequences of one layout, dropout). The result is padded or packed as the sequence is.

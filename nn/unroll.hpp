@@ -201,14 +201,17 @@ Unrolled<Packed<T>, State> run_packed(const Cell& cell, const Packed<T>& xs, con
   State s = take_rows(state, layout.order);
   PooledSteps<State> ended;  // the shorter sequences first
   PooledSteps<Var<T>> outputs;
-  for (const auto& stretch : layout.stretches) {
+  PooledSteps<Size> sizes;
+  for (const auto& stretch : layout.stretches) sizes.push_back(stretch.steps * stretch.batch);
+  const auto parts = split(rows, std::span<const Size>(sizes), 0);
+  for (std::size_t k = 0; k < parts.size(); ++k) {
+    const auto& stretch = layout.stretches[k];
     if (stretch.batch < batch) {
       ended.push_back(slice_rows(s, stretch.batch, batch));
       s = slice_rows(s, 0, stretch.batch);
       batch = stretch.batch;
     }
-    const Range part{stretch.first, stretch.first + stretch.steps * stretch.batch};
-    s = run_stretch(cell, slice(rows, 0, part), stretch, std::move(s), outputs, projected);
+    s = run_stretch(cell, parts[k], stretch, std::move(s), outputs, projected);
   }
   ended.push_back(std::move(s));
   std::reverse(ended.begin(), ended.end());
