@@ -18,6 +18,7 @@
 #include "unroll/nn/lstm_variants.hpp"
 #include "unroll/nn/optimizers.hpp"
 #include "unroll/nn/probe.hpp"
+#include "unroll/nn/pytorch_names.hpp"
 #include "unroll/nn/ragged.hpp"
 #include "unroll/nn/residual.hpp"
 #include "unroll/nn/serialization.hpp"
