@@ -129,11 +129,11 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", o.turns.seconds, "of each comparison, at least");
   CLI11_PARSE(app, argc, argv);
 
-  fmt::print("{:<24}{:>5}{:>5}{:>5}{:>8}{:>12}   {:<22}{:<22}\n", "network", "H", "B", "T", "spread",
-             "dense ms", "packed/dense [95 %]", "padded/dense [95 %]");
-  for (const Setting& s : {Setting{64, 16, 40, 0.1}, Setting{64, 16, 40, 0.5},
-                           Setting{128, 32, 50, 0.1}, Setting{128, 32, 50, 0.5},
-                           Setting{256, 32, 50, 0.5}}) {
+  fmt::print("{:<24}{:>5}{:>5}{:>5}{:>8}{:>12}   {:<22}{:<22}\n", "network", "H", "B", "T",
+             "spread", "dense ms", "packed/dense [95 %]", "padded/dense [95 %]");
+  for (const Setting& s :
+       {Setting{64, 16, 40, 0.1}, Setting{64, 16, 40, 0.5}, Setting{128, 32, 50, 0.1},
+        Setting{128, 32, 50, 0.5}, Setting{256, 32, 50, 0.5}}) {
     measure("LSTM", Lstm<float>::make(Key(1), in, s.H), s, false, o);
     measure("GRU", Gru<float>::make(Key(1), in, s.H), s, false, o);
     measure("3 bidirectional LSTM",

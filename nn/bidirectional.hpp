@@ -53,8 +53,11 @@ struct Bidirectional {
     auto there = unroll::unroll(forward, xs, state.forward, detail::options_for(options, 0));
     auto back = unroll::unroll(backward, reverse_sequences(xs), state.backward,
                                detail::options_for(options, 1));
-    return {map_steps([](const auto& a, const auto& b) { return concat({a, b}, -1); },
-                      there.outputs, reverse_sequences(back.outputs)),
+    return {map_steps(
+                [](const auto& a, const auto& b) {
+                  return concat({a, b}, -1);
+                },
+                there.outputs, reverse_sequences(back.outputs)),
             {std::move(there.state), std::move(back.state)}};
   }
 };

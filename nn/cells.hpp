@@ -103,9 +103,9 @@ struct BasicRnn {
   Var<T> bias_ih;    // [hidden]
   Var<T> bias_hh;    // [hidden]
   static constexpr auto fields() {
-    return std::tuple{
-        field("weight_ih", &BasicRnn::weight_ih), field("weight_hh", &BasicRnn::weight_hh),
-        field("bias_ih", &BasicRnn::bias_ih), field("bias_hh", &BasicRnn::bias_hh)};
+    return std::tuple{field("weight_ih", &BasicRnn::weight_ih),
+                      field("weight_hh", &BasicRnn::weight_hh),
+                      field("bias_ih", &BasicRnn::bias_ih), field("bias_hh", &BasicRnn::bias_hh)};
   }
   static constexpr std::array<std::string_view, 1> gates{"a"};
 

@@ -19,9 +19,9 @@ LstmResult<T> peephole_gates(const Var<T>& z, const Var<T>& c, const Peepholes<T
 template <Real T>
 LstmResult<T> layer_norm_gates(const Var<T>& z, const Var<T>& c, const LayerNorm<T>& norm) {
   const auto gate = split<4>(z, -1);
-  Var<T> c1 = fuse(
-      [](auto i, auto f, auto g, auto c0) { return sigmoid(f) * c0 + sigmoid(i) * tanh(g); },
-      gate[0], gate[1], gate[2], c);
+  Var<T> c1 =
+      fuse([](auto i, auto f, auto g, auto c0) { return sigmoid(f) * c0 + sigmoid(i) * tanh(g); },
+           gate[0], gate[1], gate[2], c);
   Var<T> h = fuse([](auto o, auto y) { return sigmoid(o) * tanh(y); }, gate[3], norm(c1));
   return {std::move(h), std::move(c1)};
 }

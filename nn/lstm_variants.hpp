@@ -38,11 +38,10 @@ struct ProjectedLstm {
   Var<T> bias_hh;    // [4 hidden]
   Var<T> weight_hr;  // [projection, hidden]
   static constexpr auto fields() {
-    return std::tuple{field("weight_ih", &ProjectedLstm::weight_ih),
-                      field("weight_hh", &ProjectedLstm::weight_hh),
-                      field("bias_ih", &ProjectedLstm::bias_ih),
-                      field("bias_hh", &ProjectedLstm::bias_hh),
-                      field("weight_hr", &ProjectedLstm::weight_hr)};
+    return std::tuple{
+        field("weight_ih", &ProjectedLstm::weight_ih),
+        field("weight_hh", &ProjectedLstm::weight_hh), field("bias_ih", &ProjectedLstm::bias_ih),
+        field("bias_hh", &ProjectedLstm::bias_hh), field("weight_hr", &ProjectedLstm::weight_hr)};
   }
   static constexpr auto gates = Lstm<T>::gates;
 
@@ -104,8 +103,9 @@ struct PeepholeLstm {
     const auto uniform = [&](std::size_t i, const Shape& shape) {
       return pytorch_uniform<T>(k[i], shape, hidden);
     };
-    return {uniform(0, {4 * hidden, in}), uniform(1, {4 * hidden, hidden}), uniform(2, {4 * hidden}),
-            uniform(3, {hidden}),         uniform(4, {hidden}),             uniform(5, {hidden})};
+    return {uniform(0, {4 * hidden, in}), uniform(1, {4 * hidden, hidden}),
+            uniform(2, {4 * hidden}),     uniform(3, {hidden}),
+            uniform(4, {hidden}),         uniform(5, {hidden})};
   }
 
   [[nodiscard]] LstmState<T> initial_state(Size batch) const {

@@ -24,5 +24,6 @@
 #include "unroll/nn/serialization.hpp"
 #include "unroll/nn/stack.hpp"
 #include "unroll/nn/state.hpp"
+#include "unroll/nn/truncated_bptt.hpp"
 #include "unroll/nn/unroll.hpp"
 #include "unroll/nn/variational.hpp"

@@ -18,9 +18,10 @@ void sort_longest_first(Numbers& sequences, const Lengths& lengths) {
 // The rows of the padded batch [T, B, ...] that are real.
 void check_padded(const Shape& shape, const Lengths& lengths) {
   if (shape.rank() < 2 || shape[1] != lengths.batch()) {
-    fail("pack", "there are " + std::to_string(lengths.batch()) +
-                     " lengths for a batch of shape " + to_string(shape) +
-                     "; it needs steps and batch as its first axes, and a length for each sequence");
+    fail("pack",
+         "there are " + std::to_string(lengths.batch()) + " lengths for a batch of shape " +
+             to_string(shape) +
+             "; it needs steps and batch as its first axes, and a length for each sequence");
   }
   if (lengths.longest() > shape[0]) {
     fail("pack", "a sequence has length " + std::to_string(lengths.longest()) +

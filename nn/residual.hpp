@@ -83,9 +83,9 @@ struct Residual {
                                                           const ResidualState<State, T>& state,
                                                           const UnrollOptions& options) const {
     auto inner = unroll::unroll(layer, xs, state.inner, options);
-    Xs outputs = map_steps(
-        [](const auto& x, const auto& y) { return detail::add_way_around(x, y); }, xs,
-        inner.outputs);
+    Xs outputs =
+        map_steps([](const auto& x, const auto& y) { return detail::add_way_around(x, y); }, xs,
+                  inner.outputs);
     Var<T> last = last_step(outputs, state.output);
     return {std::move(outputs), {std::move(inner.state), std::move(last)}};
   }

@@ -86,8 +86,8 @@ struct Stack {
     check(state.size());
     std::vector<State> next;
     for (std::size_t k = 0; k < layers.size(); ++k) {
-      next.push_back(layers[k](k == 0 ? x : detail::cell_output(layers[k - 1], next[k - 1]),
-                               state[k]));
+      next.push_back(
+          layers[k](k == 0 ? x : detail::cell_output(layers[k - 1], next[k - 1]), state[k]));
     }
     return next;
   }

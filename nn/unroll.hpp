@@ -48,8 +48,8 @@ concept CellOver = Tree<State> && requires(const Cell& cell, const X& x, const S
 
 // Goes over sequences, Var<T> [T, B, ...] or Packed<T>, in its own way.
 template <class Layer, class Xs, class State>
-concept SequenceLayer =
-    requires(const Layer& layer, const Xs& xs, const State& s, const UnrollOptions& options) {
+concept SequenceLayer = requires(const Layer& layer, const Xs& xs, const State& s,
+                                 const UnrollOptions& options) {
   { layer.run(xs, s, options) } -> std::convertible_to<Unrolled<Xs, State>>;
 };
 template <class Layer, class T, class State>

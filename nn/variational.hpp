@@ -46,7 +46,7 @@ struct MaskedCell {
       return s.inner * s.mask;
     } else {
       static_assert(
-          requires { s.inner.h * s.mask; },
+          requires { s.inner.h* s.mask; },
           "Variational: the state is neither a Var nor a struct with a member h; the cell must say "
           "by masked(state, mask) what a mask [B, H] makes of it");
       State out = s.inner;
@@ -67,12 +67,13 @@ struct MaskedCell {
     }
   }
   template <Real T>
-  Var<T> project(const Var<T>& xs) const requires requires { cell.project(xs); } {
-    return cell.project(xs);
+  Var<T> project(const Var<T>& xs) const requires requires {
+    cell.project(xs);
   }
+  { return cell.project(xs); }
   template <class State, Real T>
-  MaskedState<State, T> step(const Var<T>& projected, const MaskedState<State, T>& s) const
-      requires Projecting<Cell, Var<T>, State> {
+  MaskedState<State, T> step(const Var<T>& projected, const MaskedState<State, T>& s) const requires
+      Projecting<Cell, Var<T>, State> {
     if constexpr (Probeable<Cell, Var<T>, State>) {
       return {cell.from_pre_activation(cell.pre_activation(projected, seen(s)), s.inner), s.mask};
     } else {
@@ -89,7 +90,8 @@ Var<T> dropout_mask(const Shape& shape, double rate, const Key& key) {
 // All steps times one mask [B, n].
 template <Real T>
 Var<T> drop_in_all_steps(const Var<T>& xs, double rate, const Key& key) {
-  if (xs.rank() == 0) fail("Variational", "the sequence is a scalar; it needs the steps as its first axis");
+  if (xs.rank() == 0)
+    fail("Variational", "the sequence is a scalar; it needs the steps as its first axis");
   Shape step = xs.shape();
   step.erase(0);
   return xs * dropout_mask<T>(step, rate, key);

@@ -161,8 +161,8 @@ TEST_CASE("A file of another network is refused by name or shape") {
                        doctest::Contains("the model has nothing for these tensors of the file: "
                                          "\"test.xs\""),
                        FormatError);
-  CHECK_THROWS_WITH_AS(load(fixture("lstm_2"), net,
-                            {.name = pytorch_name, .surplus = SurplusTensors::ignore}),
-                       doctest::Contains("tensor \"weight_ih_l0\" has shape [8, 3]"), FormatError);
+  CHECK_THROWS_WITH_AS(
+      load(fixture("lstm_2"), net, {.name = pytorch_name, .surplus = SurplusTensors::ignore}),
+      doctest::Contains("tensor \"weight_ih_l0\" has shape [8, 3]"), FormatError);
   CHECK(distance(net, before) == 0);
 }

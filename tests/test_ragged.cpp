@@ -55,8 +55,9 @@ void check_one_by_one(const Layer& layer, const std::vector<Size>& lengths, Size
   const auto together = value_and_grad(
       [&](const Layer& l, const Var<double>& x, const State& s) {
         const auto run = unroll::unroll(l, x, s, {.lengths = lengths});
-        return std::tuple{sum(square(run.outputs) * out_weights) + state_loss(run.state, state_weights),
-                          run.outputs, run.state};
+        return std::tuple{
+            sum(square(run.outputs) * out_weights) + state_loss(run.state, state_weights),
+            run.outputs, run.state};
       },
       layer, xs, s0);
   const auto alone = value_and_grad(
@@ -154,8 +155,8 @@ TEST_CASE("Ragged layers are right under differences, to second order") {
 }
 
 TEST_CASE("Variational masks belong to their sequence, ragged or not") {
-  const auto layer = Variational<Lstm<double>>::make(
-      Key(3), I, VariationalRates{.input = 0.4, .state = 0.4}, H);
+  const auto layer =
+      Variational<Lstm<double>>::make(Key(3), I, VariationalRates{.input = 0.4, .state = 0.4}, H);
   const auto xs = normal<double>(Key(1), {5, 4, I});
   const auto s0 = layer.initial_state(4);
   const auto dense = unroll::unroll(layer, xs, s0, {.key = Key(6)});
@@ -171,8 +172,7 @@ TEST_CASE("Packed, the real steps stand one after the other, longest first") {
   CHECK(packed.data.to_vector() == std::vector<double>{1, 0, 2, 4, 3, 7, 10});
   CHECK(packed.layout->order.values()[0] == 1);
   CHECK(reverse_sequences(packed).data.to_vector() == std::vector<double>{10, 3, 2, 7, 0, 4, 1});
-  CHECK(unpack(packed).to_vector() ==
-        std::vector<double>{0, 1, 2, 3, 4, 0, 0, 7, 0, 0, 10, 0});
+  CHECK(unpack(packed).to_vector() == std::vector<double>{0, 1, 2, 3, 4, 0, 0, 7, 0, 0, 10, 0});
   CHECK(unpack(packed, 5).shape() == Shape{5, 3, 1});
   CHECK(last_step(packed).to_vector() == std::vector<double>{3, 10, 2});
   CHECK(distance(last_step(xs), index(xs, 0, 3)) == 0);
@@ -182,7 +182,8 @@ TEST_CASE("Packed, the real steps stand one after the other, longest first") {
   CHECK(sequence_mask<double>(std::vector<Size>{2, 0, 1}, 3).to_vector() ==
         std::vector<double>{1, 0, 1, 1, 0, 0, 0, 0, 0});
   check_grads([](const Packed<double>& p) { return unpack(reverse_sequences(p)); }, packed);
-  const auto doubled = map_steps([](const auto& a, const auto& b) { return a + b; }, packed, packed);
+  const auto doubled =
+      map_steps([](const auto& a, const auto& b) { return a + b; }, packed, packed);
   CHECK(distance(doubled.data, 2 * packed.data) == 0);
 
   const auto with_empty = pack(xs, Lengths(std::vector<Size>{2, 0, 1}));
@@ -240,9 +241,11 @@ TEST_CASE("Buckets hold each sequence once, with little padding, as the key says
   CHECK(descents > 15);  // the batches do not come in the order of their lengths
   CHECK(descents < 48);
   const auto same = [](const std::vector<Indices>& a, const std::vector<Indices>& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Indices& x, const Indices& y) {
-      return std::equal(x.values().begin(), x.values().end(), y.values().begin(), y.values().end());
-    });
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Indices& x, const Indices& y) {
+                        return std::equal(x.values().begin(), x.values().end(), y.values().begin(),
+                                          y.values().end());
+                      });
   };
   CHECK(same(batches, bucket_by_length(lengths, 16, Key(2))));
   CHECK_FALSE(same(batches, bucket_by_length(lengths, 16, Key(3))));
@@ -256,31 +259,34 @@ TEST_CASE("Lengths and states that do not fit say so") {
   const auto with = [&](const std::vector<Size>& lengths, const Var<double>& h) {
     return unroll::unroll(cell, xs, h, {.lengths = lengths});
   };
-  CHECK_THROWS_WITH_AS((void)with({1, 2, 3}, h0),
-                       "[pack] there are 3 lengths for a batch of shape [4, 2, 3]; it needs steps and "
-                       "batch as its first axes, and a length for each sequence",
-                       std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)with({5, 1}, h0),
-                       "[pack] a sequence has length 5, but the batch of shape [4, 2, 3] has 4 steps",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      (void)with({1, 2, 3}, h0),
+      "[pack] there are 3 lengths for a batch of shape [4, 2, 3]; it needs steps and "
+      "batch as its first axes, and a length for each sequence",
+      std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      (void)with({5, 1}, h0),
+      "[pack] a sequence has length 5, but the batch of shape [4, 2, 3] has 4 steps",
+      std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)with({-1, 1}, h0), "[lengths] a length is -1", std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)with({2, 1}, zeros<double>({1, H})),
-                       "[unroll] a part of the state has shape [1, 4]; with 2 sequences of their own "
-                       "lengths each part needs a row for each of them",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      (void)with({2, 1}, zeros<double>({1, H})),
+      "[unroll] a part of the state has shape [1, 4]; with 2 sequences of their own "
+      "lengths each part needs a row for each of them",
+      std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)with({0, 0}, h0),
                        "[unroll] no sequence has a step, so there is nothing to put out",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS((void)Lengths(Indices({1, 2}, {1, 2})),
-                       "[lengths] one length for each sequence is needed, [B]; these have shape [1, 2]",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      (void)Lengths(Indices({1, 2}, {1, 2})),
+      "[lengths] one length for each sequence is needed, [B]; these have shape [1, 2]",
+      std::invalid_argument);
   const auto packed = pack(xs, Lengths(std::vector<Size>{3, 2}));
   CHECK_THROWS_WITH_AS((void)unpack(packed, 2),
                        "[unpack] 2 steps are asked for, but the longest sequence has 3",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(
-      (void)unroll::unroll(cell, packed, h0, {.lengths = std::vector<Size>{3, 2}}),
-      "[unroll] a packed batch has its lengths already", std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)unroll::unroll(cell, packed, h0, {.lengths = std::vector<Size>{3, 2}}),
+                       "[unroll] a packed batch has its lengths already", std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)bucket_by_length(std::vector<Size>{1}, 0, Key(1)),
                        "[bucket_by_length] the batch size is 0", std::invalid_argument);
 }

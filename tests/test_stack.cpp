@@ -162,11 +162,13 @@ TEST_CASE("Variational dropout holds one mask for all steps, on inputs and on th
     Var<double> operator()(const Var<double>& x, const Var<double>& s) const { return 0.5 * s + x; }
   };
   const Variational<Watch> input{{}, {.input = 0.5}};
-  const auto once = unroll::unroll(input, ones<double>({3, 40, 5}), zeros<double>({40, 5}),
-                                   {.key = Key(1)});
+  const auto once =
+      unroll::unroll(input, ones<double>({3, 40, 5}), zeros<double>({40, 5}), {.key = Key(1)});
   const auto first = index(once.outputs, 0, 0);
   const auto values = first.to_vector();
-  CHECK(std::count(values.begin(), values.end(), 0.0) + std::count(values.begin(), values.end(), 2.0) == 200);
+  CHECK(std::count(values.begin(), values.end(), 0.0) +
+            std::count(values.begin(), values.end(), 2.0) ==
+        200);
   CHECK(std::count(values.begin(), values.end(), 0.0) > 70);
   CHECK(std::count(values.begin(), values.end(), 0.0) < 130);
   CHECK(distance(index(once.outputs, 0, 1), 1.5 * first) == 0);
@@ -202,8 +204,8 @@ TEST_CASE("Variational dropout of an LSTM and a GRU is masks on x_t and h_{t-1},
     const auto run = unroll::unroll(layer, xs, s0, {.key = key});
     CHECK(distance(run.outputs, stack(outputs)) < 1e-14);
     CHECK(distance(run.state, s) < 1e-14);
-    CHECK(distance(unroll::unroll(layer, xs, s0).outputs,
-                   unroll::unroll(cell, xs, s0).outputs) == 0);
+    CHECK(distance(unroll::unroll(layer, xs, s0).outputs, unroll::unroll(cell, xs, s0).outputs) ==
+          0);
     check_grads(
         [&](const auto& l, const Var<double>& x) {
           return weighted_squares<double>(unroll::unroll(l, x, s0, {.key = key}).outputs, 3);
@@ -211,19 +213,21 @@ TEST_CASE("Variational dropout of an LSTM and a GRU is masks on x_t and h_{t-1},
         std::tuple{layer, xs});
   };
   using State = LstmState<double>;
-  check(Lstm<double>::make(Key(3), I, H), [](const State& s) { return s.h; },
-        [](const Lstm<double>& cell, const Var<double>& x, const State& s, const Var<double>& h) {
-          return cell(x, State{h, s.c});
-        });
+  check(
+      Lstm<double>::make(Key(3), I, H), [](const State& s) { return s.h; },
+      [](const Lstm<double>& cell, const Var<double>& x, const State& s, const Var<double>& h) {
+        return cell(x, State{h, s.c});
+      });
   // The GRU carries (1 - z) n + z h with h as it was.
-  check(Gru<double>::make(Key(3), I, H), [](const Var<double>& h) { return h; },
-        [](const Gru<double>& cell, const Var<double>& x, const Var<double>& h,
-           const Var<double>& masked) {
-          const auto in = split<3>(linear(x, cell.weight_ih, cell.bias_ih), -1);
-          const auto rec = split<3>(linear(masked, cell.weight_hh, cell.bias_hh), -1);
-          const auto r = sigmoid(in[0] + rec[0]), z = sigmoid(in[1] + rec[1]);
-          return (1 - z) * tanh(in[2] + r * rec[2]) + z * h;
-        });
+  check(
+      Gru<double>::make(Key(3), I, H), [](const Var<double>& h) { return h; },
+      [](const Gru<double>& cell, const Var<double>& x, const Var<double>& h,
+         const Var<double>& masked) {
+        const auto in = split<3>(linear(x, cell.weight_ih, cell.bias_ih), -1);
+        const auto rec = split<3>(linear(masked, cell.weight_hh, cell.bias_hh), -1);
+        const auto r = sigmoid(in[0] + rec[0]), z = sigmoid(in[1] + rec[1]);
+        return (1 - z) * tanh(in[2] + r * rec[2]) + z * h;
+      });
 }
 
 TEST_CASE("A residual layer adds what it got; with its state it is a cell") {
@@ -241,10 +245,11 @@ TEST_CASE("A residual layer adds what it got; with its state it is a cell") {
   }
   CHECK(distance(s, run.state) < 1e-14);
   const auto wrong = Residual<Gru<double>>::make(Key(3), I, H);
-  CHECK_THROWS_WITH_AS((void)unroll::unroll(wrong, xs, wrong.initial_state(B)),
-                       "[Residual] the layer makes [5, 3, 4] of [5, 3, 2]; only equal shapes can be "
-                       "added",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      (void)unroll::unroll(wrong, xs, wrong.initial_state(B)),
+      "[Residual] the layer makes [5, 3, 4] of [5, 3, 2]; only equal shapes can be "
+      "added",
+      std::invalid_argument);
 }
 
 TEST_CASE("Combinators are right under differences, to second order, with dropout too") {
@@ -296,9 +301,9 @@ TEST_CASE("Stacks that do not fit say so") {
                        "[Stack] there are 2 layers and 1 states", std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)(Stack<Gru<double>>::make(Key(3), {.layers = 0}, I, H)),
                        "[Stack] at least one layer is needed", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(
-      (void)unroll::unroll(Stack<Gru<double>>{}, xs, std::vector<Var<double>>{}),
-      "[Stack] there are no layers; Stack::make makes them", std::invalid_argument);
+  CHECK_THROWS_WITH_AS((void)unroll::unroll(Stack<Gru<double>>{}, xs, std::vector<Var<double>>{}),
+                       "[Stack] there are no layers; Stack::make makes them",
+                       std::invalid_argument);
 }
 
 TEST_CASE("Floats run as doubles do") {

@@ -366,9 +366,8 @@ std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axi
   Size total = 0;
   for (Size s : sizes) total += s < 0 ? n + 1 : s;
   if (total != n) {
-    fail("split", "the sizes " + shape_string(sizes) +
-                      " do not add up to axis " + std::to_string(a) + " of " +
-                      to_string(x.shape()));
+    fail("split", "the sizes " + shape_string(sizes) + " do not add up to axis " +
+                      std::to_string(a) + " of " + to_string(x.shape()));
   }
   std::vector<Var<T>> parts(sizes.size());
   split_into(
