@@ -15,10 +15,12 @@
 
 namespace unroll {
 
-// Row rows(i) of every part becomes row i. Throws when a row is out of range.
+// Row rows(i) of every part becomes row i; parts without axes belong to all rows. Throws when a row is out
+// of range.
 template <Tree State>
 [[nodiscard]] State take_rows(const State& state, const Indices& rows) {
-  return tree_map([&](const auto& part) { return take(part, rows); }, state);
+  return tree_map([&](const auto& part) { return part.rank() > 0 ? take(part, rows) : part; },
+                  state);
 }
 // Rows begin, ..., end - 1 of every part: views.
 template <Tree State>

@@ -91,10 +91,10 @@ class TruncatedBptt {
  private:
   BpttOptions options_;
   Size steps_;
-  Size at_ = 0;         // counted up to here
-  Size start_ = 0;      // where the next window's gradient ends
-  State start_state_;   // the state there
-  State state_;         // the state at at_
+  Size at_ = 0;        // counted up to here
+  Size start_ = 0;     // where the next window's gradient ends
+  State start_state_;  // the state there
+  State state_;        // the state at at_
 };
 
 }  // namespace unroll

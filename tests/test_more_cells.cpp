@@ -162,8 +162,8 @@ TEST_CASE("PyTorch's form of Elman's network has two biases, else it is Elman's"
                     const Var<double>& s) { return weighted_squares<double>(m(in, s), 3); },
                 std::tuple{cell, x, h});
     const auto probe = zero_probe(cell, xs, h);
-    CHECK(distance(unroll_probed(cell, xs, h, probe).outputs,
-                   unroll::unroll(cell, xs, h).outputs) < 1e-14);
+    CHECK(distance(unroll_probed(cell, xs, h, probe).outputs, unroll::unroll(cell, xs, h).outputs) <
+          1e-14);
   };
   const auto bias = rnn.bias_ih + rnn.bias_hh;
   check(rnn, Elman<double>{rnn.weight_ih, rnn.weight_hh, bias});

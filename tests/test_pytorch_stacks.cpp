@@ -14,7 +14,7 @@ using namespace unroll;
 
 namespace {
 
-constexpr Size T = 4, B = 3, I = 3, H = 2;
+constexpr Size B = 3, I = 3, H = 2;
 constexpr double tolerance = 1e-10;
 
 std::filesystem::path fixture(const std::string& name) {

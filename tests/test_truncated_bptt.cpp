@@ -62,7 +62,8 @@ Total by_hand(const BpttOptions& options) {
           State s = s0;
           Var<double> loss(0);
           for (Size t = 0; t < end; ++t) {
-            if (t == begin - (options.k2 - options.k1)) s = {stop_gradient(s.h), stop_gradient(s.c)};
+            if (t == begin - (options.k2 - options.k1))
+              s = {stop_gradient(s.h), stop_gradient(s.c)};
             s = n.cell(index(xs, 0, t), s);
             if (t >= begin) loss = loss + step_loss(n, s, t);
           }
@@ -93,15 +94,25 @@ TEST_CASE("With k1 = k2 = T truncated BPTT is the whole gradient, exactly") {
 TEST_CASE("Every loss counts once, and windows reach back k2 steps: against loops cut by hand") {
   const double whole = whole_loss(net).item();
   const Net full = grad(whole_loss)(net);
-  for (const auto& [k1, k2] : {std::pair<Size, Size>{1, 1}, {1, 2}, {2, 2}, {2, 3}, {3, 3}, {3, 4},
-                               {3, 5}, {3, 6}, {4, 6}, {2, 5}, {6, 7}, {5, 5}}) {
-    CAPTURE(k1);
-    CAPTURE(k2);
-    const Total total = accumulate({.k1 = k1, .k2 = k2}), expected = by_hand({.k1 = k1, .k2 = k2});
+  for (const BpttOptions& k : std::vector<BpttOptions>{{1, 1},
+                                                       {1, 2},
+                                                       {2, 2},
+                                                       {2, 3},
+                                                       {3, 3},
+                                                       {3, 4},
+                                                       {3, 5},
+                                                       {3, 6},
+                                                       {4, 6},
+                                                       {2, 5},
+                                                       {6, 7},
+                                                       {5, 5}}) {
+    CAPTURE(k.k1);
+    CAPTURE(k.k2);
+    const Total total = accumulate(k), expected = by_hand(k);
     CHECK(total.windows == expected.windows);
     CHECK(total.loss == doctest::Approx(whole).epsilon(1e-13));
     CHECK(distance(total.gradient, expected.gradient) < 1e-12);
-    if (k2 < T) CHECK(distance(total.gradient, full) > 1e-6);
+    if (k.k2 < T) CHECK(distance(total.gradient, full) > 1e-6);
   }
 }
 
@@ -116,7 +127,10 @@ TEST_CASE("Updates between windows: the state is carried, later windows see the 
   State s = s0;
   for (Size begin = 0; begin < T; begin += 2) {
     const auto window = value_and_grad(
-        [&](const Net& n) { return run(n, s, {begin, std::min(begin + 2, T), true}); }, expected);
+        [&](const Net& n) {
+          return run(n, s, {begin, std::min(begin + 2, T), true});
+        },
+        expected);
     s = window.auxiliary;
     update(expected, window.gradient);
   }
@@ -145,7 +159,8 @@ TEST_CASE("Stacks are truncated like cells") {
   const auto layers = Stack<Gru<double>>::make(Key(7), {.layers = 2}, I, H);
   const auto first = layers.initial_state(B);
   using Layers = Stack<Gru<double>>;
-  const auto steps = [&](const Layers& m, const std::vector<Var<double>>& s, const BpttSteps& part) {
+  const auto steps = [&](const Layers& m, const std::vector<Var<double>>& s,
+                         const BpttSteps& part) {
     auto r = unroll::unroll(m, slice(xs, 0, Range{part.begin, part.end}), s);
     return std::pair{sum(square(r.outputs)), r.state};
   };
