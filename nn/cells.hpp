@@ -95,6 +95,58 @@ using Elman = BasicElman<T, Tanh>;
 template <Real T>
 using ReluElman = BasicElman<T, Relu>;
 
+// The same network under PyTorch's names and with its two biases: h' = φ(W_ih x + b_ih + W_hh h + b_hh).
+template <Real T, class Activation>
+struct BasicRnn {
+  Var<T> weight_ih;  // [hidden, in]
+  Var<T> weight_hh;  // [hidden, hidden]
+  Var<T> bias_ih;    // [hidden]
+  Var<T> bias_hh;    // [hidden]
+  static constexpr auto fields() {
+    return std::tuple{field("weight_ih", &BasicRnn::weight_ih),
+                      field("weight_hh", &BasicRnn::weight_hh),
+                      field("bias_ih", &BasicRnn::bias_ih), field("bias_hh", &BasicRnn::bias_hh)};
+  }
+  static constexpr std::array<std::string_view, 1> gates{"a"};
+
+  // PyTorch's initial values: all evenly over ±1/√hidden.
+  [[nodiscard]] static BasicRnn make(const Key& key, Size in, Size hidden) {
+    const auto k = split<4>(key);
+    return {pytorch_uniform<T>(k[0], {hidden, in}, hidden),
+            pytorch_uniform<T>(k[1], {hidden, hidden}, hidden),
+            pytorch_uniform<T>(k[2], {hidden}, hidden), pytorch_uniform<T>(k[3], {hidden}, hidden)};
+  }
+
+  [[nodiscard]] Var<T> initial_state(Size batch) const { return recurrent().initial_state(batch); }
+  [[nodiscard]] const Var<T>& output(const Var<T>& h) const { return h; }
+  [[nodiscard]] Var<T> operator()(const Var<T>& x, const Var<T>& h) const {
+    return step(project(x), h);
+  }
+  [[nodiscard]] Var<T> project(const Var<T>& xs) const {
+    return linear(xs, weight_ih, bias_ih + bias_hh);
+  }
+  [[nodiscard]] Var<T> step(const Var<T>& projected, const Var<T>& h) const {
+    return recurrent().step(projected, h);
+  }
+  [[nodiscard]] Var<T> pre_activation(const Var<T>& projected, const Var<T>& h) const {
+    return recurrent().pre_activation(projected, h);
+  }
+  [[nodiscard]] Var<T> from_pre_activation(const Var<T>& z, const Var<T>& h) const {
+    return recurrent().from_pre_activation(z, h);
+  }
+  [[nodiscard]] SequenceRun<T, Var<T>> sequence(const Var<T>& projected, const Var<T>& h) const {
+    return recurrent().sequence(projected, h);
+  }
+
+ private:
+  // What follows the projection is that of Elman's cell.
+  BasicElman<T, Activation> recurrent() const { return {{}, weight_hh, {}}; }
+};
+template <Real T>
+using Rnn = BasicRnn<T, Tanh>;
+template <Real T>
+using ReluRnn = BasicRnn<T, Relu>;
+
 template <Real T>
 struct LstmState {
   Var<T> h, c;  // [B, hidden]

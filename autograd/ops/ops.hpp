@@ -170,8 +170,12 @@ void split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts)
 template <Real T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis);
 template <Real T>
+[[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axis);
+template <Real T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes,
-                                        Size axis);
+                                        Size axis) {
+  return split(x, std::span<const Size>(sizes.begin(), sizes.size()), axis);
+}
 // N equal parts as an array: auto [i, f, g, o] = split<4>(z, -1);
 template <std::size_t N, Real T>
 [[nodiscard]] std::array<Var<T>, N> split(const Var<T>& x, Size axis) {

@@ -360,19 +360,18 @@ std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
   return parts;
 }
 template <Real T>
-std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes, Size axis) {
+std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axis) {
   const std::size_t a = normalize_axis("split", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a];
   Size total = 0;
   for (Size s : sizes) total += s < 0 ? n + 1 : s;
   if (total != n) {
-    fail("split", "the sizes " + shape_string({sizes.begin(), sizes.size()}) +
-                      " do not add up to axis " + std::to_string(a) + " of " +
-                      to_string(x.shape()));
+    fail("split", "the sizes " + shape_string(sizes) + " do not add up to axis " +
+                      std::to_string(a) + " of " + to_string(x.shape()));
   }
   std::vector<Var<T>> parts(sizes.size());
   split_into(
-      x, a, false, parts.size(), [&](std::size_t k) { return sizes.begin()[k]; }, parts.data());
+      x, a, false, parts.size(), [&](std::size_t k) { return sizes[k]; }, parts.data());
   return parts;
 }
 template <Real T>
@@ -424,8 +423,8 @@ template Var<float> stack(std::span<const Var<float>>, Size);
 template Var<double> stack(std::span<const Var<double>>, Size);
 template std::vector<Var<float>> split(const Var<float>&, Size, Size);
 template std::vector<Var<double>> split(const Var<double>&, Size, Size);
-template std::vector<Var<float>> split(const Var<float>&, std::initializer_list<Size>, Size);
-template std::vector<Var<double>> split(const Var<double>&, std::initializer_list<Size>, Size);
+template std::vector<Var<float>> split(const Var<float>&, std::span<const Size>, Size);
+template std::vector<Var<double>> split(const Var<double>&, std::span<const Size>, Size);
 template std::vector<Var<float>> unbind(const Var<float>&, Size);
 template std::vector<Var<double>> unbind(const Var<double>&, Size);
 template Var<float> pad(const Var<float>&, Size, Size, Size, float);

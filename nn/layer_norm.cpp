@@ -1,0 +1,24 @@
+#include "unroll/nn/layer_norm.hpp"
+
+#include "unroll/autograd/elementwise.hpp"
+
+namespace unroll {
+
+template <Real T>
+Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, double epsilon) {
+  const Shape shape = x.shape(), row{shape.rank() > 0 ? shape.back() : 0};
+  if (shape.rank() == 0 || row[0] == 0 || !(weight.shape() == row) || !(bias.shape() == row)) {
+    fail("layer_norm", "the weight " + to_string(weight.shape()) + " and the bias " +
+                           to_string(bias.shape()) + " do not fit the rows of " + to_string(shape));
+  }
+  const Var<T> centred = x - mean(x, {-1}, KeepDims::yes);
+  const Var<T> variance = mean(square(centred), {-1}, KeepDims::yes);
+  const Var<T> scale = 1 / sqrt(variance + epsilon);
+  return fuse([](auto c, auto s, auto w, auto b) { return c * s * w + b; }, centred, scale, weight,
+              bias);
+}
+
+template Var<float> layer_norm(const Var<float>&, const Var<float>&, const Var<float>&, double);
+template Var<double> layer_norm(const Var<double>&, const Var<double>&, const Var<double>&, double);
+
+}  // namespace unroll
