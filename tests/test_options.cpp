@@ -4,9 +4,9 @@
 #include <cmath>
 #include <filesystem>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/training/options.hpp"
 
-namespace fs = std::filesystem;
 using namespace unroll;
 
 namespace {
@@ -104,18 +104,18 @@ TEST_CASE("an end that is given replaces the program's own") {
 
 TEST_CASE("values out of range and unknown options are errors that name the option") {
   for (const auto& wrong : {std::pair{"--hidden", "0"},
-                                      {"--hidden", "101"},
-                                      {"--hidden", "3.5"},
-                                      {"--hidden", "x"},
-                                      {"--dropout", "nan"},
-                                      {"--dropout", "-0.1"},
-                                      {"--seed", "-1"},
-                                      {"--threads", "0"},
-                                      {"--steps", "0"},
-                                      {"--seconds", "-1"},
-                                      {"--learning-rate", "0"},
-                                      {"--batch", "99999999999999999999"},
-                                      {"--batch", ""}}) {
+                            {"--hidden", "101"},
+                            {"--hidden", "3.5"},
+                            {"--hidden", "x"},
+                            {"--dropout", "nan"},
+                            {"--dropout", "-0.1"},
+                            {"--seed", "-1"},
+                            {"--threads", "0"},
+                            {"--steps", "0"},
+                            {"--seconds", "-1"},
+                            {"--learning-rate", "0"},
+                            {"--batch", "99999999999999999999"},
+                            {"--batch", ""}}) {
     INFO(wrong.first, " ", wrong.second);
     const std::string error = error_of({wrong.first, wrong.second});
     CHECK(contains(error, wrong.first));
@@ -130,15 +130,14 @@ TEST_CASE("values out of range and unknown options are errors that name the opti
 }
 
 TEST_CASE("files that could not be written are refused before anything is trained") {
-  std::string folder = (fs::temp_directory_path() / "unroll_options_XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const unroll::testing::TemporaryFolder temporary;
+  const std::string folder = temporary.path().string();
   CHECK(contains(error_of({"--report", folder}), "is a folder"));
   CHECK(
       contains(error_of({"--save", folder + "/none/a"}), "cannot write into " + folder + "/none"));
   CHECK(error_of({"--save", folder + "/a"}) == "no error");
   CHECK_THROWS_WITH_AS(check_can_be_written("--report", ""), doctest::Contains("name of a file"),
                        UsageError);
-  fs::remove_all(folder);
 }
 
 TEST_CASE("a program ends with 2 after an error, else with its own code") {
