@@ -366,6 +366,37 @@ TEST_CASE("a metric with an aim decides about the best, a metric may be of the w
   CHECK(trainer.evaluate().metric == (3.0 * 3 + 1) / 4);
 }
 
+TEST_CASE("a loss with two forms trains with the key and is validated without") {
+  struct Loss {
+    Var<double> operator()(const Var<double>& x, int, const Key&) const { return 3.0 * x; }
+    Var<double> operator()(const Var<double>& x, int) const { return x - 1.0; }
+  };
+  const Var<double> w = 0.0;
+  const Examples data(2, [](std::span<const Size>) { return 0; });
+  Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 1}));
+  trainer.validate_on(data, Loss{});
+  CHECK(trainer.fit(data, Loss{}).validation->loss == -3 - 1);
+}
+
+TEST_CASE("losses of parts draw from different keys, the same at each run") {
+  std::vector<Key> keys;
+  const Examples data(6, [](std::span<const Size>) { return 0; });
+  const auto loss = [&](const Var<double>& x, int, const Key& key) {
+    keys.push_back(key);
+    return 1.0 * x;
+  };
+  const Var<double> w = 0.0;
+  for (int run = 0; run < 2; ++run) {
+    Trainer trainer(w, Sgd(w), quiet({.steps = 3, .batch = 2, .parts = 2}));
+    trainer.fit(data, loss);
+  }
+  REQUIRE(keys.size() == 12);
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(keys[i] == keys[i + 6]);
+    for (std::size_t j = 0; j < i; ++j) CHECK_FALSE(keys[i] == keys[j]);
+  }
+}
+
 TEST_CASE("a run that ends between validations is measured, which is no part of its history") {
   const Folder folder;
   const Points data;
