@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "temporary_folder.hpp"
 #include "unroll/autograd/transforms.hpp"
 #include "unroll/models/char_rnn/manual_table.hpp"
 #include "unroll/models/char_rnn/run_report.hpp"
@@ -14,27 +15,10 @@
 #include "unroll/nn/atomic_file.hpp"
 #include "unroll/nn/safetensors.hpp"
 
-namespace fs = std::filesystem;
 using namespace unroll;
+using Folder = unroll::testing::TemporaryFolder;
 
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "unroll_char_rnn_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 // Lines that a small network soon writes by heart.
 TextSplit rhyme(int lines = 200) {

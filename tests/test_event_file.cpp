@@ -8,26 +8,15 @@
 #include <variant>
 #include <vector>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/training/event_file.hpp"
 #include "unroll/nn/atomic_file.hpp"
 
 namespace fs = std::filesystem;
 using namespace unroll;
+using Folder = unroll::testing::TemporaryFolder;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "unroll_events_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
 
 // Bit by bit, most significant coefficient first: polynomial division as RFC 3720 describes it.
 std::uint32_t slow_crc(std::string_view bytes) {
@@ -140,7 +129,7 @@ TEST_CASE("an event file holds its version, then what was written, each with its
   const std::string long_text(300, 'z');
   fs::path path;
   {
-    EventFile events(folder.path / "new" / "run");
+    EventFile events(folder.path() / "new" / "run");
     path = events.path();
     CHECK(path.filename().string().find("tfevents") != std::string::npos);
     events.scalar("loss", 1.5, 1);
@@ -176,9 +165,9 @@ TEST_CASE("an event file holds its version, then what was written, each with its
 
 TEST_CASE("two runs in one folder have two files, and a folder that cannot be is named") {
   const Folder folder;
-  const EventFile a(folder.path), b(folder.path);
+  const EventFile a(folder.path()), b(folder.path());
   CHECK(a.path() != b.path());
-  write_file_atomically(folder.path / "file", "x");
-  CHECK_THROWS_WITH_AS(EventFile(folder.path / "file"), doctest::Contains("file"), FileError);
+  write_file_atomically(folder.path() / "file", "x");
+  CHECK_THROWS_WITH_AS(EventFile(folder.path() / "file"), doctest::Contains("file"), FileError);
   CHECK_THROWS_AS(EventFile("/proc/no/such"), FileError);
 }

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <filesystem>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/training/options.hpp"
 
-namespace fs = std::filesystem;
 using namespace unroll;
 
 namespace {
@@ -130,15 +130,14 @@ TEST_CASE("values out of range and unknown options are errors that name the opti
 }
 
 TEST_CASE("files that could not be written are refused before anything is trained") {
-  std::string folder = (fs::temp_directory_path() / "unroll_options_XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const unroll::testing::TemporaryFolder temporary;
+  const std::string folder = temporary.path().string();
   CHECK(contains(error_of({"--report", folder}), "is a folder"));
   CHECK(
       contains(error_of({"--save", folder + "/none/a"}), "cannot write into " + folder + "/none"));
   CHECK(error_of({"--save", folder + "/a"}) == "no error");
   CHECK_THROWS_WITH_AS(check_can_be_written("--report", ""), doctest::Contains("name of a file"),
                        UsageError);
-  fs::remove_all(folder);
 }
 
 TEST_CASE("a program ends with 2 after an error, else with its own code") {

@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/training/trainer.hpp"
 #include "unroll/nn/atomic_file.hpp"
 #include "unroll/nn/linear.hpp"
@@ -18,25 +19,9 @@
 
 namespace fs = std::filesystem;
 using namespace unroll;
+using Folder = unroll::testing::TemporaryFolder;
 
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "unroll_trainer_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 using Net = Linear<double>;
 
@@ -100,6 +85,15 @@ struct Plateau {
     } else {
       rate /= 2;
     }
+  }
+};
+
+// The other interface that schedules on plateaus may have.
+struct HalvingPlateau {
+  Var<double> rate = 0.5;
+  double add(double) {
+    rate = rate.item() / 2;
+    return rate.item();
   }
 };
 
@@ -372,6 +366,37 @@ TEST_CASE("a metric with an aim decides about the best, a metric may be of the w
   CHECK(trainer.evaluate().metric == (3.0 * 3 + 1) / 4);
 }
 
+TEST_CASE("a loss with two forms trains with the key and is validated without") {
+  struct Loss {
+    Var<double> operator()(const Var<double>& x, int, const Key&) const { return 3.0 * x; }
+    Var<double> operator()(const Var<double>& x, int) const { return x - 1.0; }
+  };
+  const Var<double> w = 0.0;
+  const Examples data(2, [](std::span<const Size>) { return 0; });
+  Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 1}));
+  trainer.validate_on(data, Loss{});
+  CHECK(trainer.fit(data, Loss{}).validation->loss == -3 - 1);
+}
+
+TEST_CASE("losses of parts draw from different keys, the same at each run") {
+  std::vector<Key> keys;
+  const Examples data(6, [](std::span<const Size>) { return 0; });
+  const auto loss = [&](const Var<double>& x, int, const Key& key) {
+    keys.push_back(key);
+    return 1.0 * x;
+  };
+  const Var<double> w = 0.0;
+  for (int run = 0; run < 2; ++run) {
+    Trainer trainer(w, Sgd(w), quiet({.steps = 3, .batch = 2, .parts = 2}));
+    trainer.fit(data, loss);
+  }
+  REQUIRE(keys.size() == 12);
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(keys[i] == keys[i + 6]);
+    for (std::size_t j = 0; j < i; ++j) CHECK_FALSE(keys[i] == keys[j]);
+  }
+}
+
 TEST_CASE("a run that ends between validations is measured, which is no part of its history") {
   const Folder folder;
   const Points data;
@@ -412,6 +437,27 @@ TEST_CASE("limits of epochs, steps and seconds: what comes first ends the run") 
                        doctest::Contains("no examples"), std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)trainer.evaluate(), doctest::Contains("validate_on"),
                        std::invalid_argument);
+}
+
+TEST_CASE("a schedule decides about the rate of each step") {
+  const Var<double> w = 0.0;
+  const Examples data(1, [](std::span<const Size>) { return 0; });
+  const auto slope = [](const Var<double>& x, int) { return 1.0 * x; };
+  const auto end = [&](const RateSchedule& schedule) {
+    Trainer trainer(w, Sgd(w, {.learning_rate = 100}),
+                    quiet({.steps = 3, .schedule = schedule, .steps_per_point = 1}));
+    trainer.validate_on(data, slope);
+    trainer.fit(data, slope);
+    CHECK(trainer.optimizer().options.learning_rate ==
+          trainer.history().training.back().learning_rate);
+    return trainer.model().item();
+  };
+  CHECK(end([](Size step) { return double(step + 1); }) == -6);
+  CHECK(end([](Size) { return 2; }) == -6);
+  const RateSchedule plateau(HalvingPlateau{});
+  CHECK(end(plateau) == -(0.5 + 0.25 + 0.125));
+  CHECK(end(plateau) == -(0.5 + 0.25 + 0.125));  // each run begins with a copy
+  CHECK(end({}) == -300);
 }
 
 TEST_CASE("gradients are clipped by the norm of the mean gradient") {

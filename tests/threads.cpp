@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "unroll/models/training/trainer.hpp"
 #include "unroll/nn/nn.hpp"
 
 namespace {
@@ -99,6 +100,26 @@ TEST_CASE("memory given back by another thread is used again by the thread that 
     std::thread([y = std::move(x)]() mutable { y = Var<double>(); }).join();
     CHECK(memory_report().live_bytes == before);
   }
+}
+
+TEST_CASE("a training run has the bits of one thread on any number of threads") {
+  const auto data = Examples(24, [](std::span<const Size> chosen) {
+    return normal<double>(Key(std::uint64_t(chosen.front())), {Size(chosen.size()), 3});
+  });
+  const auto loss = [](const Linear<double>& net, const Var<double>& xs, const Key& key) {
+    return mean(square(net(dropout(xs, 0.2, key)) - 1.0));
+  };
+  const auto run = [&](std::size_t threads) {
+    const auto net = Linear<double>::make(Key(1), 3, 2);
+    Trainer trainer(
+        net, Adam(net),
+        {.epochs = 2, .batch = 6, .accumulate = 2, .threads = threads, .parts = 3, .log = nullptr});
+    trainer.validate_on(data, loss);
+    const double validated = trainer.fit(data, loss).validation->loss;
+    return std::pair{trainer.model().weight.to_vector(), validated};
+  };
+  const auto alone = run(1);
+  for (const std::size_t threads : {2u, 4u}) CHECK(run(threads) == alone);
 }
 
 TEST_CASE("an operation on Vars of tapes of two threads is refused") {

@@ -37,15 +37,17 @@ struct Metric {
 
 namespace detail {
 
-// loss(model, batch, key) or loss(model, batch).
-template <class Loss, class M, class B>
+// loss(model, batch, key) or loss(model, batch); of a loss that has both, the one with a key trains.
+enum class Purpose { training, validation };
+template <Purpose purpose, class Loss, class M, class B>
 auto call_loss(const Loss& loss, const M& model, const B& batch, const Key& key) {
-  if constexpr (std::is_invocable_v<const Loss&, const M&, const B&, const Key&>) {
+  constexpr bool takes_key = std::is_invocable_v<const Loss&, const M&, const B&, const Key&>;
+  constexpr bool takes_none = std::is_invocable_v<const Loss&, const M&, const B&>;
+  static_assert(takes_key || takes_none,
+                "a loss is called as loss(model, batch, key) or loss(model, batch)");
+  if constexpr (takes_key && (purpose == Purpose::training || !takes_none)) {
     return loss(model, batch, key);
   } else {
-    static_assert(std::is_invocable_v<const Loss&, const M&, const B&>,
-                  "a loss is called as loss(model, batch, key) or loss(model, batch); as a generic "
-                  "lambda it must take one of these");
     return loss(model, batch);
   }
 }
@@ -69,14 +71,15 @@ auto weighted(const R& result, const Piece& piece) {
   }
 }
 // Of a metric: numbers count as well.
-template <class R>
+template <SplitBy how, class R>
 std::pair<double, double> mean_and_weight(const R& result, const Piece& piece) {
-  if constexpr (is_weighted<R>) {
-    return {result.weight > 0 ? double(result.mean.item()) : 0, result.weight};
-  } else if constexpr (is_var<R>) {
-    return {double(result.item()), double(piece.examples.size())};
-  } else {
+  if constexpr (std::is_arithmetic_v<R>) {
+    static_assert(how == SplitBy::index_ranges,
+                  "a metric of a dataset that splits its batches returns Weighted{mean, weight}");
     return {double(result), double(piece.examples.size())};
+  } else {
+    const auto w = weighted<how>(result, piece);
+    return {w.weight > 0 ? double(w.mean.item()) : 0, w.weight};
   }
 }
 
@@ -111,14 +114,14 @@ class Trainer {
   }
 
   /// Measures the model on held-out data as often as the options say, in parts on all threads. The
-  /// best model is the one with the lowest loss. (A loss with dropout has a twin without it: give
-  /// that one here.) Call it before fit and load.
+  /// best model is the one with the lowest loss. loss(model, batch) is called where it exists: a loss
+  /// with dropout has that as a twin without it, or another loss is given here.
   template <Dataset D, class Loss>
   void validate_on(D data, Loss loss) {
     evaluate_ = [data = std::move(data), loss = std::move(loss)](const Trainer& t) {
       return Scores{.loss = t.mean_over(data, [&](const auto& batch, const detail::Piece& piece) {
         return detail::weighted<detail::split_by<D>>(
-            detail::call_loss(loss, t.model_, batch, Key()), piece);
+            detail::call_loss<detail::Purpose::validation>(loss, t.model_, batch, Key()), piece);
       })};
     };
   }
@@ -240,8 +243,8 @@ class Trainer {
         const Key own = fold_in(key, std::uint64_t(first + i));
         return weighted_gradient(
             [&](const M& m) {
-              return detail::weighted<detail::split_by<D>>(detail::call_loss(loss, m, batch, own),
-                                                           piece);
+              return detail::weighted<detail::split_by<D>>(
+                  detail::call_loss<detail::Purpose::training>(loss, m, batch, own), piece);
             },
             model_);
       });
@@ -261,7 +264,7 @@ class Trainer {
     std::vector<std::pair<double, double>> results(pieces.size());
     workers_->run(pieces.size(), [&](std::size_t i) {
       const auto& batch = detail::batch_of(data, pieces[i]);
-      results[i] = detail::mean_and_weight(f(batch, pieces[i]), pieces[i]);
+      results[i] = detail::mean_and_weight<detail::split_by<D>>(f(batch, pieces[i]), pieces[i]);
     });
     double sum = 0, weight = 0;
     for (const auto& [mean, part] : results) {

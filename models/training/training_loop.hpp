@@ -21,10 +21,18 @@
 
 namespace unroll {
 
-/// The learning rate of each update: any callable (Size step) -> double, counting from 0. One that
-/// has observe(double) is told each validation's watched number (lower is better), for schedules on
-/// plateaus; its rates must follow from these numbers and the step, since a resumed run tells them
-/// again to a fresh copy.
+/// A schedule on plateaus: add(score) takes note of a validation and gives the rate from then on,
+/// rate.item() is the one until then.
+template <class S>
+concept PlateauSchedule = requires(S schedule) {
+  { schedule.add(0.0) } -> std::convertible_to<double>;
+  { schedule.rate.item() } -> std::convertible_to<double>;
+};
+
+/// The learning rate of each update: any callable (Size step) -> double, counting from 0, or a schedule
+/// on plateaus. A callable with observe(double) is told about validations too. What is told is the
+/// watched number, of which lower is better. Rates must follow from these numbers and the step: a
+/// resumed run tells them again to a fresh copy.
 class RateSchedule {
  public:
   struct Running {
@@ -34,8 +42,8 @@ class RateSchedule {
 
   RateSchedule() = default;
   template <class S>
-  requires(!std::same_as<std::remove_cvref_t<S>, RateSchedule> &&
-           std::is_invocable_r_v<double, S&, Size>) RateSchedule(S schedule)
+  requires(std::is_invocable_r_v<double, S&, Size> && !std::same_as<S, RateSchedule>)
+      RateSchedule(S schedule)
       : start_([schedule = std::move(schedule)] {
           const auto copy = std::make_shared<S>(schedule);
           Running running{.rate = [copy](Size step) { return double((*copy)(step)); },
@@ -44,6 +52,13 @@ class RateSchedule {
             running.observe = [copy](double score) { copy->observe(score); };
           }
           return running;
+        }) {}
+  template <PlateauSchedule S>
+  RateSchedule(S schedule)
+      : start_([schedule = std::move(schedule)] {
+          const auto copy = std::make_shared<S>(schedule);
+          return Running{.rate = [copy](Size) { return double(copy->rate.item()); },
+                         .observe = [copy](double score) { copy->add(score); }};
         }) {}
 
   [[nodiscard]] explicit operator bool() const { return bool(start_); }

@@ -3,37 +3,9 @@
 #   tests/cli/char_rnn.sh PROGRAM
 set -uo pipefail
 (($# == 1)) || { echo "usage: $0 PROGRAM" >&2; exit 2; }
+name=05_char_rnn
 program="$(readlink -f -- "$1")"
-folder="$(mktemp -d)"
-trap 'rm -rf -- "$folder"' EXIT
-cd -- "$folder" || exit 2
-passed=0
-failed=0
-
-check() {  # NAME CONDITION...
-  local name="$1"
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "FAILED: $name" >&2
-    head -n 4 out err >&2
-  fi
-}
-run() { "$program" "$@" >out 2>err </dev/null; }
-one_line() { (($(wc -l <err) == 1)) && [[ ! -s out ]] && grep -q '^05_char_rnn: ' err; }
-
-# One clear line and exit code 2.
-refuses() {  # WORDS ARGUMENTS...
-  local words="$1"
-  shift
-  run "$@"
-  local code=$?
-  check "'$*' ends with 2, not $code" test "$code" -eq 2
-  check "'$*' says one line" one_line
-  check "'$*' says '$words'" grep -qi -- "$words" err
-}
+source "$(dirname -- "$(readlink -f -- "$0")")/common.sh"
 
 for i in {1..300}; do echo "the quick brown fox jumps over the lazy dog, time and again $((i % 7))"; done >text.txt
 : >empty.txt
@@ -116,5 +88,4 @@ check 'and says how to go on' grep -q -- '--resume' out
 run --resume char_rnn.safetensors --steps 1 --sample 20
 check 'from which a run resumes' test $? -eq 0
 
-echo "cli: $passed passed, $failed failed"
-((failed == 0))
+finish

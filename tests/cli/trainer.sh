@@ -4,37 +4,9 @@
 #   tests/cli/trainer.sh PROGRAM
 set -uo pipefail
 (($# == 1)) || { echo "usage: $0 PROGRAM" >&2; exit 2; }
+name=14_own_model
 program="$(readlink -f -- "$1")"
-folder="$(mktemp -d)"
-trap 'rm -rf -- "$folder"' EXIT
-cd -- "$folder" || exit 2
-passed=0
-failed=0
-
-check() {  # NAME CONDITION...
-  local name="$1"
-  shift
-  if "$@"; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "FAILED: $name" >&2
-    head -n 4 out err >&2
-  fi
-}
-run() { "$program" "$@" >out 2>err </dev/null; }
-one_line() { (($(wc -l <err) == 1)) && [[ ! -s out ]] && grep -q '^14_own_model: ' err; }
-
-# One clear line and exit code 2.
-refuses() {  # WORDS ARGUMENTS...
-  local words="$1"
-  shift
-  run "$@"
-  local code=$?
-  check "'$*' ends with 2, not $code" test "$code" -eq 2
-  check "'$*' says one line" one_line
-  check "'$*' says '$words'" grep -qi -- "$words" err
-}
+source "$(dirname -- "$(readlink -f -- "$0")")/common.sh"
 
 refuses 'no-such-option' --no-such-option
 refuses 'epochs' --epochs 0
@@ -92,5 +64,4 @@ check 'and saves it' test -s stopped.safetensors
 run --seconds 0.1 --resume stopped.safetensors
 check 'from which a run goes on' test $? -eq 0
 
-echo "cli: $passed passed, $failed failed"
-((failed == 0))
+finish
