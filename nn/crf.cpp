@@ -63,7 +63,7 @@ Chain<T> chain(const char* op, const Crf<T>& crf, const Var<T>& emissions,
 
 template <class T>
 Var<T> minus_infinity_where_impossible(const Var<T>& log_value, const Var<T>& result) {
-  return where(detail::is_possible(log_value), result, -std::numeric_limits<T>::infinity());
+  return where(detail::is_impossible(log_value), -std::numeric_limits<T>::infinity(), result);
 }
 
 // log Z by the forward recursion, [B].
@@ -213,7 +213,8 @@ Var<T> Crf<T>::marginals(const Var<T>& emissions, const Lengths& lengths) const 
 template <Real T>
 TagPaths<T> Crf<T>::decode(const Var<T>& emissions, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::decode", *this, emissions, lengths);
-  const std::vector<T> e = floored(emissions).to_vector(), to_from = c.to_from.to_vector();
+  const std::vector<T> e = detail::comparable_values("Crf::decode", floored(emissions));
+  const std::vector<T> to_from = c.to_from.to_vector();
   const std::vector<T> start = c.start.to_vector(), end = c.end.to_vector();
   const std::size_t tag_count = static_cast<std::size_t>(c.tags);
   std::vector<std::int64_t> tags(static_cast<std::size_t>(c.steps * c.batch), no_tag);

@@ -202,13 +202,13 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
   const Var<T> likelihood = logsumexp(alpha + Var<T>(shape, end), -1);
   const T worth =
       options.impossible == CtcImpossible::zero ? T(0) : std::numeric_limits<T>::infinity();
-  return where(detail::is_possible(likelihood), -likelihood, worth);
+  return where(detail::is_impossible(likelihood), worth, -likelihood);
 }
 
 template <Real T>
 std::vector<Labels> ctc_greedy(const Var<T>& logits, const CtcOptions& options) {
   const Problem p = problem("ctc_greedy", logits, options);
-  const std::vector<T> values = logits.to_vector();
+  const std::vector<T> values = detail::comparable_values("ctc_greedy", logits);
   std::vector<Labels> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
     std::int64_t before = options.blank;
@@ -228,7 +228,7 @@ std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<T>& logits, st
                                                         const CtcOptions& options) {
   const Problem p = problem("ctc_beam_search", logits, options);
   if (beam == 0) fail("ctc_beam_search", "a beam of 0 finds nothing; it has to be at least 1");
-  const std::vector<T> values = log_softmax(logits).to_vector();
+  const std::vector<T> values = detail::comparable_values("ctc_beam_search", log_softmax(logits));
   std::vector<std::vector<CtcHypothesis>> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
     std::vector<std::pair<Labels, Prefix>> best{{Labels{}, Prefix{.blank = 0}}};

@@ -5,12 +5,12 @@
 //   auto best = beam_search(first, state, step, {.beam = 8}, {.max_length = 80, .end = 2});
 //   best[b][0].tokens;                       // the best for sequence b
 //
-// A step takes the last token of each row, [R], and a state, and gives logits or log-probabilities
-// [R, K] (log_softmax, which is applied to them, leaves log-probabilities as they are) and the next
-// state: a callable, or a struct with such a member `step`. A state is any tree whose Vars have the
-// rows as their first axis (those without axes belong to all rows). R is the number B of sequences,
-// in a beam search B · beam, those of one sequence together. `first` holds the B tokens that are fed
-// first; they are no part of the results.
+// A step takes the last token of each row, [R], and a state, and gives a std::pair of logits or
+// log-probabilities [R, K] (log_softmax, which is applied to them, leaves log-probabilities as they
+// are) and the next state: a callable, or a struct with such a member `step`. A state is any tree
+// whose Vars have the rows as their first axis (those without axes belong to all rows). R is the
+// number B of sequences, in a beam search B · beam, those of one sequence together. `first` holds
+// the B tokens that are fed first; they are no part of the results.
 // Invariant: a state is kept, copied and rewound as handles (take_rows copies rows, once a step);
 // what was generated is a chain of back-pointers, never copied.
 #pragma once

@@ -1,5 +1,7 @@
 #include "unroll/nn/lengths.hpp"
 
+#include <cmath>
+
 namespace unroll {
 namespace detail {
 
@@ -17,6 +19,15 @@ void check_lengths(const char* op, const Indices& lengths, Size batch, Size low,
 }
 
 template <Real T>
+std::vector<T> comparable_values(const char* op, const Var<T>& x) {
+  std::vector<T> values = x.to_vector();
+  const auto nan = std::ranges::find_if(values, [](T v) { return std::isnan(v); });
+  if (nan == values.end()) return values;
+  fail(op, "element " + std::to_string(nan - values.begin()) + " of " + to_string(x.shape()) +
+               " is NaN");
+}
+
+template <Real T>
 std::vector<Var<T>> running_masks(const Indices& lengths, Size steps) {
   std::vector<Var<T>> masks(static_cast<std::size_t>(steps));
   const auto values = lengths.values();
@@ -29,6 +40,8 @@ std::vector<Var<T>> running_masks(const Indices& lengths, Size steps) {
   return masks;
 }
 
+template std::vector<float> comparable_values(const char*, const Var<float>&);
+template std::vector<double> comparable_values(const char*, const Var<double>&);
 template std::vector<Var<float>> running_masks(const Indices&, Size);
 template std::vector<Var<double>> running_masks(const Indices&, Size);
 

@@ -23,11 +23,15 @@ namespace detail {
 template <class T>
 inline constexpr T log_zero = T(-1e30);
 
-// 1 where a logarithm is that of something possible.
+// 1 where a logarithm is that of something impossible (and not of NaN, which is to be seen).
 template <Real T>
-Var<T> is_possible(const Var<T>& log_value) {
-  return log_value > log_zero<T> / 2;
+Var<T> is_impossible(const Var<T>& log_value) {
+  return log_value < log_zero<T> / 2;
 }
+
+// The elements, for what searches among them; throws where one is NaN.
+template <Real T>
+std::vector<T> comparable_values(const char* op, const Var<T>& x);
 
 // Throws unless there are `batch` lengths, each in low..high.
 void check_lengths(const char* op, const Indices& lengths, Size batch, Size low, Size high);

@@ -236,6 +236,15 @@ TEST_CASE("Emissions of -inf forbid a tag at a step, without NaN") {
   CHECK(crf.score(e, Indices({2, 1}, {1, 1})).item() == -infinity);
 }
 
+TEST_CASE("NaN is not taken for something impossible") {
+  const Crf<double> crf = random_crf(13, 2);
+  const Var<double> e({2, 1, 2}, {0.1, std::nan(""), 0.2, 0.3});
+  CHECK(std::isnan(crf.log_partition(e).item()));
+  CHECK(std::isnan(crf.loss(e, Indices({2, 1}, {0, 0})).item()));
+  CHECK_THROWS_WITH_AS((void)crf.decode(e), "[Crf::decode] element 1 of [2, 1, 2] is NaN",
+                       std::invalid_argument);
+}
+
 TEST_CASE("In float a long sequence keeps its likelihood") {
   const Crf<float> crf = Crf<float>::make(Key(14), 4);
   const Crf<double> same{cast<double>(crf.transitions), cast<double>(crf.start),

@@ -157,6 +157,14 @@ TEST_CASE("A symbol of probability zero does no harm where it is not needed") {
   CHECK(max(abs(gradient({}))).item() == 0);
 }
 
+TEST_CASE("NaN is not taken for something impossible") {
+  const Var<double> z({2, 1, 2}, {0.1, std::nan(""), 0.2, 0.3});
+  CHECK(std::isnan(ctc_loss(z, ctc_targets({{1}})).item()));
+  CHECK_THROWS_WITH_AS((void)ctc_greedy(z), "[ctc_greedy] element 1 of [2, 1, 2] is NaN",
+                       std::invalid_argument);
+  CHECK_THROWS_AS((void)ctc_beam_search(z, 2), std::invalid_argument);
+}
+
 TEST_CASE("In float a long sequence keeps its loss") {
   const Var<float> z = normal<float>(Key(4), {300, 2, 6});
   const CtcTargets targets{randint(Key(5), {2, 40}, 1, 6), Indices({2}, {40, 25})};
