@@ -2,6 +2,7 @@
 // PyTorch's own (fixtures/torch_optimizers.py), parameter groups, averages of weights, and clipping.
 #include <doctest/doctest.h>
 
+#include <unistd.h>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -225,7 +226,8 @@ TEST_CASE("States that only some options ask for are saved with them, and needed
 }
 
 TEST_CASE("An optimiser that was saved goes on as if it had not been") {
-  const auto path = std::filesystem::temp_directory_path() / "unroll_optimizer.safetensors";
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("unroll_optimizer_" + std::to_string(::getpid()) + ".safetensors");
   const auto check = [&](auto optimizer) {
     const auto fresh = optimizer;
     Linear<double> model = torch_start, copy;
