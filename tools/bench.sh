@@ -2,7 +2,8 @@
 # Builds for this machine's processor, runs every benchmark and writes docs/performance.md; --check instead only fails when
 # a bar is missed.
 #   tools/bench.sh [--quick] [--check]      --quick: smaller sizes, fewer alternations
-# libtorch is measured beside where Meson found it (Debian: apt-get install libtorch-dev).
+# libtorch is measured beside where Meson found it (Debian: apt-get install libtorch-dev); tape_overhead and ops need Google
+# Benchmark (libbenchmark-dev, which tools/setup.sh installs).
 # A machine whose neighbours are busy gives wide intervals: run it alone.
 set -euo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)"
@@ -23,32 +24,26 @@ for argument in "$@"; do
   esac
 done
 
-programs=(rnn_step inference tape_overhead gradbench_lstm scaling ops)
+programs=(rnn_step inference gradbench_lstm scaling)
 build() { "$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
 build "${programs[@]}"
 bin="$root/build/bench/bench"
+# What needs more than the library itself is there only where Meson found that.
+have() { grep -q "^build bench/$1:" "$root/build/bench/build.ninja"; }
+for program in libtorch_step tape_overhead ops accuracy; do
+  if have "$program"; then build "$program"; fi
+done
 torch=no
-if grep -q '^build bench/libtorch_step:' "$root/build/bench/build.ninja"; then
-  build libtorch_step
-  torch=yes
-fi
-
-accuracy=no
-if grep -q '^build bench/accuracy:' "$root/build/bench/build.ninja"; then
-  build accuracy
-  accuracy=yes
-fi
+if have libtorch_step; then torch=yes; fi
 
 if [[ "$check" == yes ]]; then
   status=0
   "$bin/rnn_step" --check "${pace[@]}" "${cases[@]}" || status=1
   "$bin/inference" --check "${pace[@]}" "${inference[@]}" || status=1
-  "$bin/tape_overhead" --check || status=1
+  if have tape_overhead; then "$bin/tape_overhead" --check || status=1; fi
   "$bin/gradbench_lstm" --check || status=1
   "$bin/scaling" --check "${scaling[@]}" || status=1
-  if [[ "$accuracy" == yes ]]; then
-    "$bin/accuracy" --check "${exactly[@]}" || status=1
-  fi
+  if have accuracy; then "$bin/accuracy" --check "${exactly[@]}" || status=1; fi
   exit "$status"
 fi
 
@@ -67,11 +62,11 @@ run double rnn_step --dtype double "${few[@]}" "${pace[@]}"
 run per_step rnn_step --read-out per-step --impl ops --impl fused --impl libtorch-ops "${few[@]}" "${pace[@]}"
 run threads rnn_step --threads 2 --impl own "${shared[@]}" "${pace[@]}"
 run inference inference "${inference[@]}" "${pace[@]}"
-run tape tape_overhead
+if have tape_overhead; then run tape tape_overhead; fi
 run gradbench gradbench_lstm
 run scaling scaling "${scaling[@]}"
-run ops ops
-[[ "$accuracy" == no ]] || run accuracy accuracy "${exactly[@]}"
+if have ops; then run ops ops; fi
+if have accuracy; then run accuracy accuracy "${exactly[@]}"; fi
 
 # "geometric mean  16,1,50  ops  3.21 [3.10, 3.30]  bar 2.5 MISSED" becomes a cell of a row per case.
 ratios() {
@@ -163,11 +158,11 @@ $(against_libtorch)
 END
   fi
   section 'One step forward' inference '. On constants, nothing recorded; then a long stream of steps.'
-  section 'Small operations' tape
+  if have tape_overhead; then section 'Small operations' tape; fi
   section "GradBench's LSTM" gradbench '. Ratios to the objective in plain scalar C++; double; bar for the gradient 1.2.'
   section 'Growth' scaling
-  section 'Kernels' ops '. The plain loop is compiled by the same compiler with the same flags.'
-  if [[ "$accuracy" == yes ]]; then
+  if have ops; then section 'Kernels' ops '. The plain loop is compiled by the same compiler with the same flags.'; fi
+  if have accuracy; then
     section 'Accuracy' accuracy '. Largest errors in ulp of the exact result, bars 4 for float and 2 for double.'
   fi
   cat <<END
