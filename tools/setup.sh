@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(g++ meson ninja-build pkg-config cmake ccache python3
   libxtensor-dev libxtensor-blas-dev libxsimd-dev xtl-dev libopenblas-dev
-  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev
+  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev zlib1g-dev
   doctest-dev libbenchmark-dev gnuplot-nox graphviz)
 case "${1-}" in
   '') ;;
@@ -20,7 +20,7 @@ if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
   for tool in g++ meson ninja pkg-config python3; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
-  for module in xtensor xsimd openblas nlohmann_json fmt; do
+  for module in xtensor xsimd openblas nlohmann_json fmt zlib; do
     pkg-config --exists "$module" 2>/dev/null || missing+=("$module")
   done
   if ((${#missing[@]} == 0)); then
