@@ -49,7 +49,7 @@ int predict(const std::string& file, OnBadData bad_data) {
 int main(int argc, char** argv) {
   return training_main("15_classify_images", [&] {
     RunOptions run{
-        .trainer = {.epochs = 25, .batch = 64, .threads = 2, .clip = 5, .unit = "images"},
+        .trainer = {.epochs = 60, .batch = 64, .threads = 2, .clip = 5, .unit = "images"},
         .learning_rate = 2e-3};
     std::string data, model, written;
     ClassifierSizes sizes;
@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (!line.given("--epochs") && run.trainer.epochs > 0)
-      run.trainer.epochs = quick ? 1 : real ? 25 : 8;
+      run.trainer.epochs = quick ? 2 : real ? 60 : 8;
     if (quick && real)
       sets.training = sets.training.part(0, std::min<Size>(1000, sets.training.size()));
 

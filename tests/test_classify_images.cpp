@@ -122,7 +122,7 @@ TEST_CASE("the two networks share no parameter, and their losses add up") {
   const Var<float> images = random_images(3);
   const Indices labels({3}, {0, 4, 2});
   const auto gradient = grad(
-      [&](const ImageClassifiers& n) { return cross_entropy(n(images).all_at_once, labels); }, net);
+      [&](const ImageClassifiers& n) { return cross_entropy(n(images).all_at_once, labels); })(net);
   for_each_named(gradient, [](const std::string& name, const auto& g) {
     CAPTURE(name);
     CHECK((max(abs(g)).item() > 0) == name.starts_with("all_at_once"));

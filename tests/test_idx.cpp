@@ -33,7 +33,7 @@ IdxArray parsed(const std::string& bytes, OnBadData policy = OnBadData::stop) {
   return parse_idx(bytes, "digits.idx", bad);
 }
 
-std::string problem_of(const std::function<void()>& f) {
+doctest::String problem_of(const std::function<void()>& f) {
   try {
     f();
   } catch (const Error& e) {
@@ -41,7 +41,7 @@ std::string problem_of(const std::function<void()>& f) {
   }
   return "none";
 }
-std::string problem(const std::string& bytes) {
+doctest::String problem(const std::string& bytes) {
   return problem_of([&] { parsed(bytes); });
 }
 
