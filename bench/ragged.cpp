@@ -136,6 +136,8 @@ int main(int argc, char** argv) {
         Setting{128, 32, 50, 0.5}, Setting{256, 32, 50, 0.5}}) {
     measure("LSTM", Lstm<float>::make(Key(1), in, s.H), s, false, o);
     measure("GRU", Gru<float>::make(Key(1), in, s.H), s, false, o);
+    measure("projected LSTM (steps)", ProjectedLstm<float>::make(Key(1), in, s.H, s.H / 2), s,
+            false, o);
     measure("3 bidirectional LSTM",
             Stack<Bidirectional<Lstm<float>>>::make(Key(1), {.layers = 3}, in, s.H), s, true, o);
   }
