@@ -77,7 +77,7 @@ class Step {
     const auto run = unroll::unroll(n.layer, xs_, s0, {.lengths = lengths});
     const auto y = n.read_out(run.outputs);
     const auto each = logsumexp(y, {-1}) - squeeze(gather(y, expanded_labels(), -1), {-1});
-    return sum(each * sequence_mask<float>(lengths, xs_.size(0))) /
+    return sum(each * transpose(length_mask<float>(lengths.indices(), xs_.size(0)))) /
            static_cast<float>(lengths.total());
   }
   Indices expanded_labels() const { return labels_.reshaped({xs_.size(0), xs_.size(1), 1}); }
