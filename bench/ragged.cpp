@@ -77,7 +77,7 @@ class Step {
     const auto run = unroll::unroll(n.layer, xs_, s0, {.lengths = lengths});
     const auto y = n.read_out(run.outputs);
     const auto each = logsumexp(y, {-1}) - squeeze(gather(y, expanded_labels(), -1), {-1});
-    return sum(each * sequence_mask<float>(lengths, xs_.size(0))) /
+    return sum(each * transpose(length_mask<float>(lengths.indices(), xs_.size(0)))) /
            static_cast<float>(lengths.total());
   }
   Indices expanded_labels() const { return labels_.reshaped({xs_.size(0), xs_.size(1), 1}); }
@@ -136,6 +136,8 @@ int main(int argc, char** argv) {
         Setting{128, 32, 50, 0.5}, Setting{256, 32, 50, 0.5}}) {
     measure("LSTM", Lstm<float>::make(Key(1), in, s.H), s, false, o);
     measure("GRU", Gru<float>::make(Key(1), in, s.H), s, false, o);
+    measure("projected LSTM (steps)", ProjectedLstm<float>::make(Key(1), in, s.H, s.H / 2), s,
+            false, o);
     measure("3 bidirectional LSTM",
             Stack<Bidirectional<Lstm<float>>>::make(Key(1), {.layers = 3}, in, s.H), s, true, o);
   }

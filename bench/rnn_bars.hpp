@@ -1,4 +1,4 @@
-// What rnn_step is to reach (float, one thread). A bar is met when the interval of the ratio reaches it.
+// What rnn_step and parallel are to reach (float). A bar is met when the interval of the ratio reaches it.
 #pragma once
 
 #include <optional>
@@ -20,13 +20,14 @@ inline constexpr HandBar hand_bars[] = {
     {{512, 1, 100}, 1.10, 1.3, 1.5},  {{1024, 64, 30}, 1.05, 1.10, 1.15},
 };
 
-// `fast` takes at least `times` less than `slow`.
+// `fast` takes at least `times` less than `slow`. Of several bars that apply the last counts.
 struct SpeedBar {
   std::string_view fast, slow, cell;  // no cell: each of them
   Case size;                          // H = 0: each size
   double times;
 };
 inline constexpr SpeedBar speed_bars[] = {
+    {"ops", "libtorch-ops", "", {0, 0, 0}, 1},
     {"ops", "libtorch-ops", "", {16, 1, 50}, 60},
     {"ops", "libtorch-ops", "", {64, 1, 100}, 20},
     {"ops", "libtorch-ops", "gru", {128, 16, 50}, 2},
@@ -37,6 +38,28 @@ inline constexpr SpeedBar speed_bars[] = {
     {"hand", "libtorch-ops", "lstm", {128, 1, 200}, 20},
     {"hand", "libtorch-ops", "lstm", {128, 16, 50}, 4.5},
     {"hand", "libtorch-ops", "lstm", {256, 32, 50}, 2.4},
+};
+
+// The peak memory of a training step: weights, data and workspace.
+struct MemoryBar {
+  std::string_view implementation, cell;
+  Case size;
+  double megabytes;
+};
+inline constexpr MemoryBar memory_bars[] = {
+    {"layer", "lstm", {512, 32, 100}, 140},
+    {"ops", "lstm", {512, 32, 100}, 260},
+};
+
+// Two tapes on two threads against one on one, same total batch, wall time: the geometric mean over the cells.
+struct ThreadBar {
+  Case size;
+  double times;
+};
+inline constexpr ThreadBar two_thread_bars[] = {
+    {{128, 16, 50}, 1.3},
+    {{256, 32, 50}, 1.4},
+    {{512, 32, 100}, 1.6},
 };
 
 // Of what cblas reaches on the same products, the whole step by hand reaches at least this part (H >= 128).
@@ -50,6 +73,20 @@ inline std::optional<double> hand_bar(std::string_view implementation, const Cas
     if (implementation == "layer") return b.layer;
     if (implementation == "fused") return b.fused;
     if (implementation == "ops") return b.ops;
+  }
+  return std::nullopt;
+}
+inline std::optional<double> memory_bar(std::string_view implementation, std::string_view cell,
+                                        const Case& size) {
+  for (const MemoryBar& b : memory_bars) {
+    if (b.implementation == implementation && b.cell == cell && same(b.size, size))
+      return b.megabytes;
+  }
+  return std::nullopt;
+}
+inline std::optional<double> two_thread_bar(const Case& size) {
+  for (const ThreadBar& b : two_thread_bars) {
+    if (same(b.size, size)) return b.times;
   }
   return std::nullopt;
 }

@@ -202,6 +202,16 @@ void compare(Report& report, const std::string& cell, const Case& c, const Runne
   }
 }
 
+void compare_memory(Report& report, const std::string& cell, const Case& c, const Runner& runner,
+                    const Cost& cost) {
+  const auto bar = report.has_bars() ? memory_bar(runner.name, cell, c) : std::nullopt;
+  if (!bar) return;
+  const double megabytes = static_cast<double>(cost.peak_bytes) * 1e-6;
+  report.line(fmt::format("peak memory  {:<6} {:>10}  {:<6} {:.1f} MB", cell,
+                          fmt::format("{},{},{}", c.H, c.B, c.T), runner.name, megabytes),
+              bar, megabytes <= *bar);
+}
+
 template <class T>
 void compare_with_blas(Report& report, const Case& c, Size gates, double hand_seconds) {
   const double work = flops(c, static_cast<double>(gates)) * 1e-9;
@@ -243,7 +253,9 @@ int run_all(const Options& options) {
       names.clear();
       for (std::size_t i = 0; i < all.size(); ++i) {
         const Interval ratio = interval(ratios(seconds[i], seconds[0]));
-        report.row(cell, c, *all[i], seconds[i], ratio, all[i]->cost(options.turns.rate));
+        const Cost cost = all[i]->cost(options.turns.rate);
+        report.row(cell, c, *all[i], seconds[i], ratio, cost);
+        compare_memory(report, cell, c, *all[i], cost);
         names.push_back(all[i]->name);
         by_name[names.back()].push_back(ratio);
       }

@@ -8,11 +8,6 @@
 
 using namespace unroll;
 
-struct Options {
-  Size hidden = 24;
-  int updates = 150, stream_updates = 60;
-};
-
 using Layers = Stack<Bidirectional<Gru<float>>>;
 struct Tagger {
   Layers layers;
@@ -58,7 +53,7 @@ struct Forecast {
     return std::tuple{field("layers", &Forecast::layers), field("out", &Forecast::out)};
   }
 };
-double learn_stream(int updates) {
+double learn_stream() {
   constexpr Size T = 200;
   std::vector<float> wave;
   for (Size t = 0; t <= T; ++t) wave.push_back(t / 4 % 2 ? 1.0F : -1.0F);
@@ -68,14 +63,15 @@ double learn_stream(int updates) {
                Linear<float>::make(b, 16, 1)};
   Adam adam(net, {.learning_rate = 0.01});
   double last = 0;
-  for (int taken = 0; taken < updates;) {
+  for (int epoch = 0; epoch < 3; ++epoch) {
     TruncatedBptt bptt(net.layers.initial_state(1), T, {.k1 = 10, .k2 = 20});
-    while (!bptt.done() && taken++ < updates) {
-      const auto [loss, gradient] = bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
-        const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);
-        const auto target = slice(ys, 0, Range{part.begin + 1, part.end + 1});
-        return std::pair{sum(square(n.out(run.outputs) - target)), run.state};
-      });
+    while (!bptt.done()) {
+      const auto [loss, gradient] =
+          bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
+            const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);
+            const auto target = slice(ys, 0, Range{part.begin + 1, part.end + 1});
+            return std::pair{sum(square(n.out(run.outputs) - target)), run.state};
+          });
       adam.step(net, clip_by_norm(gradient, 1.0));
       last = loss.item() / 10;
     }
@@ -84,21 +80,20 @@ double learn_stream(int updates) {
 }
 
 int main(int argc, char** argv) {
-  Options o;
+  Size hidden = 24;
+  int updates = 150;
   CLI::App app("Stacks of layers, ragged batches, truncated BPTT, PyTorch's names");
   app.option_defaults()->always_capture_default();
-  app.add_option("--hidden", o.hidden, "hidden units of a layer and direction")
+  app.add_option("--hidden", hidden, "hidden units of a layer and direction")
       ->check(CLI::Range(1, 256));
-  app.add_option("--updates", o.updates, "updates of the tagger")->check(CLI::Range(1, 10000));
-  app.add_option("--stream-updates", o.stream_updates, "windows of the stream")
-      ->check(CLI::Range(1, 10000));
+  app.add_option("--updates", updates, "updates of the tagger")->check(CLI::Range(1, 10000));
   if (const auto code = examples::parse(app, argc, argv)) return *code;
 
   const auto [a, b] = split(Key(1));
-  Tagger net{Layers::make(a, {.layers = 2, .dropout = 0.1}, symbols, o.hidden),
-             Linear<float>::make(b, 2 * o.hidden, symbols * symbols)};
+  Tagger net{Layers::make(a, {.layers = 2, .dropout = 0.1}, symbols, hidden),
+             Linear<float>::make(b, 2 * hidden, symbols * symbols)};
   Adam adam(net, {.learning_rate = 0.01});
-  for (int i = 0; i < o.updates; ++i) {
+  for (int i = 0; i < updates; ++i) {
     const Key key = fold_in(Key(2), static_cast<std::uint64_t>(i));
     const Batch batch = draw(key);
     const auto step = value_and_grad(
@@ -119,6 +114,6 @@ int main(int argc, char** argv) {
   examples::Checks checks;
   checks.at_least("steps tagged right", accuracy(net, test), 0.95);
   checks.near("the same from PyTorch's names", accuracy(loaded, test), accuracy(net, test), 0);
-  checks.at_most("squared error on the stream", learn_stream(o.stream_updates), 0.1);
+  checks.at_most("squared error on the stream", learn_stream(), 0.1);
   return checks.exit_code();
 }

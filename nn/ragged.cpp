@@ -152,15 +152,6 @@ Packed<T> reverse_sequences(const Packed<T>& xs) {
 }
 
 template <Real T>
-Var<T> sequence_mask(const Lengths& lengths, Size steps) {
-  std::vector<T> mask;
-  for (Size t = 0; t < steps; ++t) {
-    for (const Size n : lengths.values()) mask.push_back(t < n ? 1 : 0);
-  }
-  return Var<T>({steps, lengths.batch()}, std::span<const T>(mask));
-}
-
-template <Real T>
 Var<T> last_step(const Var<T>& xs, const Var<T>& if_empty) {
   if (xs.rank() > 0 && xs.size(0) > 0) return index(xs, 0, xs.size(0) - 1);
   if (if_empty.empty()) fail("last_step", "there are no steps");
@@ -208,7 +199,5 @@ template Var<float> last_step(const Var<float>&, const Var<float>&);
 template Var<double> last_step(const Var<double>&, const Var<double>&);
 template Var<float> last_step(const Packed<float>&, const Var<float>&);
 template Var<double> last_step(const Packed<double>&, const Var<double>&);
-template Var<float> sequence_mask(const Lengths&, Size);
-template Var<double> sequence_mask(const Lengths&, Size);
 
 }  // namespace unroll

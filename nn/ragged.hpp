@@ -33,6 +33,7 @@ class Lengths {
   [[nodiscard]] Size longest() const;
   [[nodiscard]] Size total() const;
   [[nodiscard]] std::span<const Size> values() const { return lengths_.values(); }
+  [[nodiscard]] const Indices& indices() const { return lengths_; }
 
  private:
   Indices lengths_;
@@ -75,10 +76,6 @@ template <Real T>
 // longest has.
 template <Real T>
 [[nodiscard]] Var<T> unpack(const Packed<T>& xs, std::optional<Size> steps = {});
-
-// [steps, B]: 1 where a sequence has a step, else 0.
-template <Real T>
-[[nodiscard]] Var<T> sequence_mask(const Lengths& lengths, Size steps);
 
 // Each sequence's steps in reverse, from its own end: xs [T, B, ...], or packed.
 template <Real T>

@@ -8,21 +8,6 @@
 namespace unroll::detail {
 namespace {
 
-// f(load, store, add) over [0, n) in lanes; the last may be partial.
-template <class T, class F>
-[[gnu::always_inline]] inline void for_lanes(Size n, F&& f) {
-  using L = Lane<T>;
-  constexpr Size w = L::width;
-  Size k = 0;
-  for (; k + w <= n; k += w) {
-    f([k](const T* p) { return L::load(p + k); }, [k](T* p, const L& x) { x.store(p + k); });
-  }
-  if (k < n) {
-    f([k, n](const T* p) { return L::load_part(p + k, n - k); },
-      [k, n](T* p, const L& x) { x.store_part(p + k, n - k); });
-  }
-}
-
 // One row of one step: a sequence's element at one time.
 template <class T>
 struct Row {
@@ -53,14 +38,14 @@ struct ElmanSteps {
   static constexpr bool extra = false, cell_state = false, biased = false;
   template <class T>
   static void forward(const Row<T>& r) {
-    for_lanes<T>(r.H, [&](auto load, auto store) {
+    for_each_lane<T>(r.H, [&](auto load, auto store) {
       const Lane<T> z = load(r.input) + load(r.gate);
       store(r.gate, z), store(r.h1, Activation::f(z));
     });
   }
   template <class T>
   static void backward(const Row<T>& r, const RowSweep<T>& d) {
-    for_lanes<T>(r.H, [&](auto load, auto store) {
+    for_each_lane<T>(r.H, [&](auto load, auto store) {
       store(d.d_input, Activation::d(wrt<0>{}, load(r.h1), load(r.gate)) * load(d.dh));
     });
   }
@@ -80,7 +65,7 @@ struct LstmSteps {
     const Size H = r.H;
     const T* p = r.input;
     T* z = r.gate;
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> i = sigmoid(load(p) + load(z)), f = sigmoid(load(p + H) + load(z + H));
       const Lane<T> g = tanh(load(p + 2 * H) + load(z + 2 * H));
       const Lane<T> o = sigmoid(load(p + 3 * H) + load(z + 3 * H));
@@ -94,7 +79,7 @@ struct LstmSteps {
     const Size H = r.H;
     const T* z = r.gate;
     T* out = d.d_input;
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> i = load(z), f = load(z + H), g = load(z + 2 * H), o = load(z + 3 * H);
       const Lane<T> y = load(r.extra), dh = load(d.dh), dc = load(d.dc) + dh * o * (1 - y * y);
       const Lane<T> zf = dc * load(r.c0) * f * (1 - f);
@@ -120,7 +105,7 @@ struct GruSteps {
     const Size H = r.H;
     const T *p = r.input, *b = r.bias;
     T* s = r.gate;
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> reset = sigmoid(load(p) + (load(s) + load(b)));
       const Lane<T> z = sigmoid(load(p + H) + (load(s + H) + load(b + H)));
       const Lane<T> inner = load(s + 2 * H) + load(b + 2 * H);
@@ -133,7 +118,7 @@ struct GruSteps {
   static void backward(const Row<T>& r, const RowSweep<T>& d) {
     const Size H = r.H;
     const T* s = r.gate;
-    for_lanes<T>(H, [&](auto load, auto store) {
+    for_each_lane<T>(H, [&](auto load, auto store) {
       const Lane<T> reset = load(s), z = load(s + H), n = load(s + 2 * H), dh = load(d.dh);
       const Lane<T> dn = dh * (1 - z) * (1 - n * n), dz = dh * (load(r.h0) - n) * z * (1 - z);
       const Lane<T> dr = dn * load(r.extra) * reset * (1 - reset);

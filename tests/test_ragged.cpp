@@ -88,7 +88,7 @@ void check_one_by_one(const Layer& layer, const std::vector<Size>& lengths, Size
   CHECK(distance(together.gradient, alone.gradient) < 1e-12);
 
   // Padding is never read, and gets a gradient of exactly zero.
-  const auto real = expand(sequence_mask<double>(lengths, steps), -1);
+  const auto real = expand(transpose(length_mask<double>(Indices(lengths), steps)), -1);
   const auto& d_xs = std::get<1>(together.gradient);
   CHECK(max(abs(d_xs * (1 - real))).item() == 0);
   const auto poisoned = where(real, xs, std::numeric_limits<double>::quiet_NaN());
@@ -162,7 +162,7 @@ TEST_CASE("Variational masks belong to their sequence, ragged or not") {
   const auto dense = unroll::unroll(layer, xs, s0, {.key = Key(6)});
   const std::vector<Size> lengths{2, 5, 3, 5};
   const auto ragged = unroll::unroll(layer, xs, s0, {.lengths = lengths, .key = Key(6)});
-  const auto mask = expand(sequence_mask<double>(lengths, 5), -1);
+  const auto mask = expand(transpose(length_mask<double>(Indices(lengths), 5)), -1);
   CHECK(distance(ragged.outputs, mask * dense.outputs) < 1e-14);
 }
 
@@ -179,8 +179,6 @@ TEST_CASE("Packed, the real steps stand one after the other, longest first") {
   const Indices words = pack(Indices({2, 2}, {7, 8, 9, 10}), std::vector<Size>{1, 2});
   CHECK(std::vector<Size>(words.values().begin(), words.values().end()) ==
         std::vector<Size>{8, 7, 10});
-  CHECK(sequence_mask<double>(std::vector<Size>{2, 0, 1}, 3).to_vector() ==
-        std::vector<double>{1, 0, 1, 1, 0, 0, 0, 0, 0});
   check_grads([](const Packed<double>& p) { return unpack(reverse_sequences(p)); }, packed);
   const auto doubled =
       map_steps([](const auto& a, const auto& b) { return a + b; }, packed, packed);

@@ -24,7 +24,7 @@ for argument in "$@"; do
   esac
 done
 
-programs=(rnn_step inference gradbench_lstm scaling)
+programs=(rnn_step inference gradbench_lstm parallel ragged scaling)
 build() { "$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
 build "${programs[@]}"
 bin="$root/build/bench/bench"
@@ -41,6 +41,8 @@ if [[ "$check" == yes ]]; then
   "$bin/rnn_step" --check "${pace[@]}" "${cases[@]}" || status=1
   "$bin/inference" --check "${pace[@]}" "${inference[@]}" || status=1
   if have tape_overhead; then "$bin/tape_overhead" --check || status=1; fi
+  "$bin/parallel" --check "${pace[@]}" || status=1
+  "$bin/ragged" --check || status=1
   "$bin/gradbench_lstm" --check || status=1
   "$bin/scaling" --check "${scaling[@]}" || status=1
   if have accuracy; then "$bin/accuracy" --check "${exactly[@]}" || status=1; fi
@@ -61,6 +63,8 @@ run float rnn_step "${cases[@]}" "${pace[@]}"
 run double rnn_step --dtype double "${few[@]}" "${pace[@]}"
 run per_step rnn_step --read-out per-step --impl ops --impl fused --impl libtorch-ops "${few[@]}" "${pace[@]}"
 run threads rnn_step --threads 2 --impl own "${shared[@]}" "${pace[@]}"
+run parallel parallel "${pace[@]}"
+run ragged ragged "${pace[@]}"
 run inference inference "${inference[@]}" "${pace[@]}"
 if have tape_overhead; then run tape tape_overhead; fi
 run gradbench gradbench_lstm
@@ -157,6 +161,8 @@ $(against_libtorch)
 
 END
   fi
+  section 'Two threads against one' parallel '. Same total batch, wall time.'
+  section 'Ragged batches' ragged '. Against a dense batch with as many real tokens.'
   section 'One step forward' inference '. On constants, nothing recorded; then a long stream of steps.'
   if have tape_overhead; then section 'Small operations' tape; fi
   section "GradBench's LSTM" gradbench '. Ratios to the objective in plain scalar C++; double; bar for the gradient 1.2.'
