@@ -119,7 +119,8 @@ class Trainer {
   template <Dataset D, class Loss>
   void validate_on(D data, Loss loss) {
     evaluate_ = [data = std::move(data), loss = std::move(loss)](const Trainer& t) {
-      return Scores{.loss = t.mean_over(data, [&](const auto& batch, const detail::Piece& piece) {
+      return ValidationScores{.loss = t.mean_over(data, [&](const auto& batch,
+                                                            const detail::Piece& piece) {
         return detail::weighted<detail::split_by<D>>(
             detail::call_loss<detail::Purpose::validation>(loss, t.model_, batch, Key()), piece);
       })};
@@ -134,7 +135,7 @@ class Trainer {
     aim_ = metric.aim;
     evaluate_ = [losses = std::move(evaluate_), data = std::move(data),
                  f = std::move(metric.f)](const Trainer& t) {
-      Scores scores = losses(t);
+      ValidationScores scores = losses(t);
       if constexpr (std::is_invocable_v<const F&, const M&, const BatchOf<D>&>) {
         scores.metric = t.mean_over(
             data, [&](const auto& batch, const detail::Piece&) { return f(t.model_, batch); });
@@ -166,7 +167,7 @@ class Trainer {
              [&](std::span<const std::vector<Size>> batches, Size step,
                  std::optional<double> rate) { return update(data, loss, batches, step, rate); },
          .evaluate = evaluate_ ? std::function([&] { return evaluate_(*this); })
-                               : std::function<Scores()>(),
+                               : std::function<ValidationScores()>(),
          .keep_best = [&] { keep_best(); },
          .save = [&] { save(options_.save); },
          .metric = metric_,
@@ -176,7 +177,7 @@ class Trainer {
   }
 
   /// The scores of the model as it is. Throws std::invalid_argument without validate_on.
-  [[nodiscard]] Scores evaluate() const {
+  [[nodiscard]] ValidationScores evaluate() const {
     if (!evaluate_) fail("Trainer::evaluate", "there is nothing to validate on: see validate_on");
     return evaluate_(*this);
   }
@@ -207,10 +208,10 @@ class Trainer {
     return best_.empty() || final_best_ ? model_ : best_.front();
   }
   /// Its scores; nothing where there was no validation.
-  [[nodiscard]] std::optional<Scores> best_scores() const {
+  [[nodiscard]] std::optional<ValidationScores> best_scores() const {
     const auto best = best_validation(history_, aim_);
     if (final_best_ || !best) return final_best_;
-    return Scores{history_.validation[*best].loss, history_.validation[*best].metric};
+    return ValidationScores{history_.validation[*best].loss, history_.validation[*best].metric};
   }
   [[nodiscard]] const TrainingHistory& history() const { return history_; }
   [[nodiscard]] const std::string& metric_name() const { return metric_; }
@@ -280,7 +281,7 @@ class Trainer {
   }
   // The end of a run is measured where the options did not ask for it; that is no part of the
   // history, since an uninterrupted run would not have it.
-  void note_final(const Scores& scores) {
+  void note_final(const ValidationScores& scores) {
     const auto best = best_validation(history_, aim_);
     const ValidationPoint last{.loss = scores.loss, .metric = scores.metric};
     if (best && !(watched(last, aim_) < watched(history_.validation[*best], aim_))) return;
@@ -293,9 +294,10 @@ class Trainer {
   TrainerOptions options_;
   std::unique_ptr<Workers> workers_;
   TrainingHistory history_;
-  std::vector<M> best_;               // one, or none before the first validation
-  std::optional<Scores> final_best_;  // where the end of a run, not in the history, is the best
-  std::function<Scores(const Trainer&)> evaluate_;
+  std::vector<M> best_;  // one, or none before the first validation
+  std::optional<ValidationScores>
+      final_best_;  // where the end of a run, not in the history, is the best
+  std::function<ValidationScores(const Trainer&)> evaluate_;
   std::string metric_;
   Aim aim_ = Aim::none;
 };

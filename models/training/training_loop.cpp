@@ -78,7 +78,7 @@ class Observer {
     events_->scalar("learning rate", p.learning_rate, step);
     events_->flush();
   }
-  void validated(const TrainingHistory& h, const Scores& scores, bool is_best) {
+  void validated(const TrainingHistory& h, const ValidationScores& scores, bool is_best) {
     const bool has_metric = !actions_.metric.empty();
     if (has_metric) metric_text_ = fmt::format(", {} {:.4g}", actions_.metric, scores.metric);
     if (events_) {

@@ -106,7 +106,7 @@ struct TrainerOptions {
 void check(const TrainerOptions& options);
 
 /// Of a validation: the mean loss, and a metric or NaN.
-struct Scores {
+struct ValidationScores {
   double loss = 0;
   double metric = std::numeric_limits<double>::quiet_NaN();
 };
@@ -118,7 +118,8 @@ struct TrainingResult {
   Size steps = 0;     // updates made in this run
   double weight = 0;  // tokens or examples trained on in this run
   double seconds = 0;
-  std::optional<Scores> validation = {};  // of the model as it is at the end; none after Ctrl-C
+  std::optional<ValidationScores> validation =
+      {};  // of the model as it is at the end; none after Ctrl-C
 };
 
 /// run.safetensors -> run.best.safetensors
@@ -132,10 +133,10 @@ struct TrainingActions {
   std::function<StepFigures(std::span<const std::vector<Size>>, Size step,
                             std::optional<double> rate)>
       update;
-  std::function<Scores()> evaluate;  // empty where there is nothing to validate on
-  std::function<void()> keep_best;   // the model is the best so far
-  std::function<void()> save;        // the checkpoint
-  std::string metric;                // its name, and which way it is better
+  std::function<ValidationScores()> evaluate;  // empty where there is nothing to validate on
+  std::function<void()> keep_best;             // the model is the best so far
+  std::function<void()> save;                  // the checkpoint
+  std::string metric;                          // its name, and which way it is better
   Aim aim = Aim::none;
 };
 TrainingResult run_training(const TrainerOptions& options, TrainingHistory& history,

@@ -1,0 +1,133 @@
+// Composes tunes: an LSTM learns ABC notation character by character and writes from a key, a metre and a
+// few notes.
+//
+//   16_compose_music                                    a generated task, held against its known optimum
+//   16_compose_music --data nottingham --skip-bad --save tunes.safetensors --report tunes.html
+//   echo "K:G M:6/8 | GABc" | 16_compose_music --generate tunes.best.safetensors --midi tune.mid
+//   16_compose_music --help
+#include <unroll/examples/check.hpp>
+#include <unroll/models/compose_music/music_data.hpp>
+#include <unroll/models/compose_music/score.hpp>
+#include <unroll/models/compose_music/writer.hpp>
+#include <unroll/models/training/options.hpp>
+#include <unroll/models/training/run_report.hpp>
+#include <unroll/models/training/trainer.hpp>
+#include <unroll/nn/schedules.hpp>
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+using namespace unroll;
+
+// A tune for each line of the standard input; the first is tune.mid, the second tune.2.mid.
+int generate(const std::string& file, const std::filesystem::path& midi, const Key& key,
+             const ComposeOptions& how) {
+  const SavedComposer composer = load_composer(file);
+  std::string line;
+  for (Size n = 1; std::getline(std::cin, line); ++n) {
+    const TuneRequest request = parse_request(line, "standard input", n);
+    const std::string abc = compose(composer, request, fold_in(key, std::uint64_t(n)), how);
+    std::cout << abc << std::endl;  // the empty line ends a tune
+    BadData bad(OnBadData::skip);
+    const auto tunes = parse_abc(abc, "the tune", bad);
+    if (bad.skipped() > 0) std::cerr << bad.summary() << '\n';
+    if (midi.empty() || tunes.empty()) continue;
+    const std::string number = n == 1 ? "" : "." + std::to_string(n);
+    std::filesystem::path own = midi;
+    write_midi(own.replace_extension(number + midi.extension().string()), midi_of(tunes.front()));
+  }
+  return 0;
+}
+
+void add_tunes(Report& page, const std::vector<std::string>& tunes) {
+  page.section("Tunes that it wrote");
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, tunes.size()); ++i) {
+    page.sample(fmt::format("Tune {}", i + 1), tunes[i]);
+    BadData bad(OnBadData::skip);
+    for (const AbcTune& tune : parse_abc(tunes[i], "tune", bad)) {
+      page.picture(piano_roll(tune), "Its first bars: pitch upwards, time to the right.");
+    }
+  }
+}
+
+int main(int argc, char** argv) {
+  return training_main("16_compose_music", [&] {
+    RunOptions run{.trainer = {.batch = 16, .threads = 2, .clip = 1, .unit = "characters"},
+                   .learning_rate = 5e-3};
+    ComposerSizes sizes;
+    ComposeOptions how;
+    double drop = 0.3;
+    std::string data_path, model_file, midi;
+    CommandLine line("Learns to write tunes in ABC notation, and writes them.", run);
+    line.add("--data", data_path, "PATH", "ABC files: one, or a folder; without it, generated", "Data");
+    line.add("--generate", model_file, "MODEL", "write a tune for each line \"K:G M:6/8 | GABc\"", "Writing");
+    line.add("--midi", midi, "FILE", "with --generate: also as MIDI (tune.mid, tune.2.mid)", "Writing");
+    line.add("--temperature", how.temperature, "below 1: more probable characters", {0.01, 10}, "Writing");
+    line.add("--redraws", how.redraws, "of a bar of the wrong length", {0, 1000}, "Writing");
+    line.add("--hidden", sizes.hidden, "units of each layer", {1, 4096}, "Network");
+    line.add("--layers", sizes.layers, "LSTM layers", {1, 8}, "Network");
+    line.add("--dropout", drop, "share of what a layer puts out", {0, 0.9}, "Network");
+    line.parse(argc, argv);
+    if (!model_file.empty()) return generate(model_file, midi, Key(run.trainer.seed), how);
+
+    const bool generated = data_path.empty(), quick = run.quick == Quick::yes;
+    BadData bad(run.bad_data);
+    const MusicData data = !generated ? read_music(data_path, bad)
+                           : quick    ? generated_music({.training = 1000, .test = 200})
+                                      : generated_music({});
+    if (bad.skipped() > 0) std::cerr << bad.summary() << '\n';
+    if (generated) {  // small, and without dropout: there is always more to see
+      if (!line.given("--hidden")) sizes.hidden = 96;
+      if (!line.given("--layers")) sizes.layers = 1;
+      if (!line.given("--dropout")) drop = 0;
+      if (!line.given("--batch")) run.trainer.batch = 64;
+    }
+    if (run.trainer.epochs + run.trainer.steps == 0) run.trainer.epochs = quick ? 1 : generated ? 3 : 40;
+    sizes.characters = data.vocabulary.size();
+    run.trainer.metadata = composer_metadata(sizes, data.vocabulary);
+    const TuneTexts training(data.training, data.vocabulary);
+    const Size per_epoch = (training.size() + run.trainer.batch - 1) / run.trainer.batch;
+    const Size steps = run.trainer.steps > 0 ? run.trainer.steps : run.trainer.epochs * per_epoch;
+    run.trainer.schedule = Warmup(steps / 50, Cosine{run.learning_rate, steps, run.learning_rate / 50});
+
+    const auto loss = [&](const Composer& m, const TuneBatch& b, const Key& key) {
+      return m.loss(b, {drop, key});
+    };
+    const auto bits = [](const Composer& m, const TuneBatch& b) { return m.loss(b); };
+    const Composer model = Composer::make(Key(run.trainer.seed), sizes);
+    Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
+    trainer.validate_on(TuneTexts(data.validation, data.vocabulary), bits);
+    const TrainingResult result = trainer.fit(training, loss);
+    if (result.ending == Ending::interrupted) return 0;
+
+    Trainer tester(trainer.best(), Adam(trainer.best(), {}), {.epochs = 1, .threads = 2});
+    tester.validate_on(TuneTexts(data.test, data.vocabulary), bits);
+    const double reached = tester.evaluate().loss;
+    fmt::print("test: {:.4f} bits per character; {}: {:.4f}\n", reached, data.baseline.first,
+               data.baseline.second);
+    std::vector<std::string> tunes;
+    for (std::uint64_t i = 0; i < (quick ? 5 : 100); ++i) {
+      tunes.push_back(compose({trainer.best(), data.vocabulary}, {}, fold_in(Key(run.trainer.seed), i), how));
+    }
+    const BarShares drawn = bar_shares(tunes), own = bar_shares(data.test);
+    fmt::print("{} tunes: {:.3f} without a bar too long, {:.3f} with every bar exact; test tunes: {:.3f}, {:.3f}\n",
+               tunes.size(), drawn.readable, drawn.exact, own.readable, own.exact);
+    if (!run.report.empty()) {
+      Report page("A recurrent network composes", "An LSTM that writes tunes in ABC notation.");
+      page.figures({{fmt::format("{:.3f}", reached), "bits per character"},
+                    {fmt::format("{:.3f}", data.baseline.second), data.baseline.first},
+                    {fmt::format("{:.2f}", drawn.exact), "of its tunes with every bar exact"}});
+      add_learning(page, trainer.history(),
+                   {.loss = "bits per character", .weight = "characters", .levels = {data.baseline}});
+      add_tunes(page, tunes);
+      add_facts(page, run.command);
+      page.write(run.report);
+    }
+    if (argc > 1) return 0;
+    examples::Checks checks;
+    checks.at_most("bits per character", reached, 1.02 * data.baseline.second);
+    checks.at_least("share of tunes with every bar exact", drawn.exact, 0.9);
+    return checks.exit_code();
+  });
+}
