@@ -71,11 +71,12 @@ double learn_stream(int updates) {
   for (int taken = 0; taken < updates;) {
     TruncatedBptt bptt(net.layers.initial_state(1), T, {.k1 = 10, .k2 = 20});
     while (!bptt.done() && taken++ < updates) {
-      const auto [loss, gradient] = bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
-        const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);
-        const auto target = slice(ys, 0, Range{part.begin + 1, part.end + 1});
-        return std::pair{sum(square(n.out(run.outputs) - target)), run.state};
-      });
+      const auto [loss, gradient] =
+          bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
+            const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);
+            const auto target = slice(ys, 0, Range{part.begin + 1, part.end + 1});
+            return std::pair{sum(square(n.out(run.outputs) - target)), run.state};
+          });
       adam.step(net, clip_by_norm(gradient, 1.0));
       last = loss.item() / 10;
     }

@@ -52,8 +52,8 @@ std::int64_t TokenVocabulary::id(std::string_view token) const {
 
 const std::string& TokenVocabulary::token(std::int64_t id) const {
   if (id < 0 || id >= size()) {
-    fail("TokenVocabulary", "there is no token " + std::to_string(id) + " among " +
-                                std::to_string(size()));
+    fail("TokenVocabulary",
+         "there is no token " + std::to_string(id) + " among " + std::to_string(size()));
   }
   return tokens_[static_cast<std::size_t>(id)];
 }

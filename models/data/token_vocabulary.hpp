@@ -22,8 +22,8 @@
 namespace unroll {
 
 struct TokenVocabularyOptions {
-  std::size_t least_count = 1;     // rarer tokens are left out
-  std::size_t largest_size = 0;    // of all, special ones included; 0: no limit
+  std::size_t least_count = 1;   // rarer tokens are left out
+  std::size_t largest_size = 0;  // of all, special ones included; 0: no limit
   std::vector<std::string> specials = {"<pad>", "<unk>", "<s>", "</s>"};
 };
 
