@@ -68,6 +68,7 @@ int main(int argc, char** argv) {
     line.add("--embedding", sizes.embedding, "numbers for each unit", {1, 4096}, "Network");
     line.add("--hidden", sizes.hidden, "units of each direction", {1, 4096}, "Network");
     line.add("--dropout", sizes.dropout, "share dropped", {0, 0.99}, "Network");
+    line.add("--input-dropout", sizes.input_dropout, "of embeddings", {0, 0.99}, "Network");
     line.add("--unit-dropout", sizes.unit_dropout, "share of unseen words", {0, 0.99}, "Network");
     line.parse(argc, argv);
     if (!model_file.empty()) return predict(model_file);

@@ -26,7 +26,8 @@ struct TextBatch {
 struct TextClassifierOptions {
   Size vocabulary = 0, labels = 0;
   Size embedding = 64, hidden = 64;  // units of each direction
-  double dropout = 0.5;              // of embeddings (one mask for all of a text) and of what is pooled
+  double input_dropout = 0.5;        // of embeddings, one mask for all of a text
+  double dropout = 0.5;              // of what is pooled
   double unit_dropout = 0;           // the share of words that are not seen in training
 };
 
@@ -46,7 +47,7 @@ struct TextClassifier {
     // Small, so that a word seen rarely says little.
     return {{normal<float>(a, {o.vocabulary, o.embedding}, 0, 0.2)},
             Bidirectional<Variational<Lstm<float>>>::make(
-                b, o.embedding, VariationalRates{.input = o.dropout}, o.hidden),
+                b, o.embedding, VariationalRates{.input = o.input_dropout}, o.hidden),
             Linear<float>::make(c, 4 * o.hidden, o.labels),
             o};
   }
