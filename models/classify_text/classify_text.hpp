@@ -3,8 +3,8 @@
 //   auto model = TextClassifier::make(Key(1), {.vocabulary = 5000, .labels = 2});
 //   Var<float> logits = model(batch);              // [B, labels]; model(batch, key) in training
 //
-// A bidirectional LSTM reads words or characters; what it put out along the text is pooled, the largest
-// and the mean of each number, and an affine layer scores the labels. Invariant: without a key nothing
+// A bidirectional LSTM reads words or characters; an affine layer scores the labels from its two last
+// states and from what it put out along the text, the largest and the mean of each number. Invariant: without a key nothing
 // is dropped.
 #pragma once
 
@@ -27,7 +27,7 @@ struct TextClassifierOptions {
   Size vocabulary = 0, labels = 0;
   Size embedding = 64, hidden = 64;  // units of each direction
   double input_dropout = 0.5;        // of embeddings, one mask for all of a text
-  double dropout = 0.5;              // of what is pooled
+  double dropout = 0.5;              // of what the labels are scored from
   double unit_dropout = 0;           // the share of words that are not seen in training
 };
 
@@ -48,7 +48,7 @@ struct TextClassifier {
     return {{normal<float>(a, {o.vocabulary, o.embedding}, 0, 0.2)},
             Bidirectional<Variational<Lstm<float>>>::make(
                 b, o.embedding, VariationalRates{.input = o.input_dropout}, o.hidden),
-            Linear<float>::make(c, 4 * o.hidden, o.labels),
+            Linear<float>::make(c, 6 * o.hidden, o.labels),
             o};
   }
 
@@ -60,12 +60,11 @@ struct TextClassifier {
       seen = seen * dropout(ones<float>({batch.units.size(), 1}), options.unit_dropout, for_units);
     }
     const Lengths& lengths = batch.layout->lengths;
-    const auto outputs =
-        unroll::unroll(reader, Packed<float>{seen, batch.layout},
-                       reader.initial_state(lengths.batch()),
-                       {.key = key ? std::optional(for_reader) : std::nullopt})
-            .outputs;
-    Var<float> all = pooled(unpack(outputs), lengths);
+    const auto read = unroll::unroll(reader, Packed<float>{seen, batch.layout},
+                                     reader.initial_state(lengths.batch()),
+                                     {.key = key ? std::optional(for_reader) : std::nullopt});
+    Var<float> all = concat(
+        {read.state.forward.h, read.state.backward.h, pooled(unpack(read.outputs), lengths)}, -1);
     if (key) all = dropout(all, options.dropout, for_pooled);
     return answer(all);
   }
