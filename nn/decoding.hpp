@@ -17,19 +17,9 @@
 
 #include "unroll/autograd/model.hpp"
 #include "unroll/autograd/random.hpp"
+#include "unroll/nn/state.hpp"
 
 namespace unroll {
-
-// The rows of a state, in this order, any number of times: each Var [n, ...] becomes [rows, ...].
-template <Tree X>
-[[nodiscard]] X take_rows(const X& tree, const Indices& rows) {
-  X out = tree;
-  auto pick = [&](FieldKind, const detail::NoName&, auto& x) {
-    if (x.rank() > 0) x = take(x, rows);
-  };
-  detail::walk(pick, FieldKind::parameter, detail::NoName{}, out);
-  return out;
-}
 
 struct DecodingLimits {
   Size max_length = 100;  // tokens, the end token counted

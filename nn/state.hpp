@@ -15,12 +15,16 @@
 
 namespace unroll {
 
-// Row rows(i) of every part becomes row i; parts without axes belong to all rows. Throws when a row is out
-// of range.
+// Row rows(i) of every part, constants included, becomes row i: each [n, ...] becomes [rows, ...]. Parts without axes
+// belong to all rows. Throws when a row is out of range.
 template <Tree State>
 [[nodiscard]] State take_rows(const State& state, const Indices& rows) {
-  return tree_map([&](const auto& part) { return part.rank() > 0 ? take(part, rows) : part; },
-                  state);
+  State out = state;
+  auto pick = [&](FieldKind, const detail::NoName&, auto& part) {
+    if (part.rank() > 0) part = take(part, rows);
+  };
+  detail::walk(pick, FieldKind::parameter, detail::NoName{}, out);
+  return out;
 }
 // Rows begin, ..., end - 1 of every part: views.
 template <Tree State>

@@ -72,7 +72,7 @@ TEST_CASE("Bahdanau's decoder attends with the state before, Luong's with the st
   const Indices tokens({2}, {1, 3});
   const auto m = bahdanau.attention.prepare(memory, mask);
   const Var<double> s = normal<double>(Key(9), {2, 3});
-  const auto b = bahdanau.advance(tokens, s, m);
+  const auto b = bahdanau.advance(bahdanau.embed(tokens), s, m);
   const auto [context, weights] = bahdanau.attention(s, m);
   const Var<double> h =
       bahdanau.cell(concat({take(bahdanau.embedding.weight, tokens), context}, 1), s);
@@ -83,8 +83,8 @@ TEST_CASE("Bahdanau's decoder attends with the state before, Luong's with the st
   const auto k = luong.attention.prepare(memory, mask);
   const auto start = luong.start(LstmState<double>{s, s});
   CHECK(difference(start.attentional, zeros<double>({2, 3})) == 0);
-  const auto first = luong.advance(tokens, start, k);
-  const auto second = luong.advance(tokens, first.state, k);
+  const auto first = luong.advance(luong.embed(tokens), start, k);
+  const auto second = luong.advance(luong.embed(tokens), first.state, k);
   const auto next = luong.cell(concat({take(luong.embedding.weight, tokens), first.features}, 1),
                                first.state.cell);
   const auto seen = luong.attention(next.h, k);
