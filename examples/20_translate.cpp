@@ -27,25 +27,13 @@ int predict(const std::string& file, const BeamOptions& beam) {
   return 0;
 }
 
-void write_report(const RunOptions& run, const TrainingHistory& history, const char* metric,
-                  const TextTranslator& translator, std::span<const TextPair> test,
-                  const TranslationScores& scores) {
-  Report page("Translation", "An encoder-decoder with attention on pairs of sentences.");
-  add_learning(page, history, {.loss = "nats per word", .metric = metric, .weight = "words"});
-  std::vector<AttentionMap> maps;
-  Report::Pairs samples;
-  for (std::size_t i = 0; i < std::min<std::size_t>(test.size(), 12); ++i) {
-    const Words& translation = scores.translations[i];
-    if (i < 4) maps.push_back(translator.attention(test[i].source, translation));
-    samples.emplace_back(join_words(test[i].source), join_words(translation) + "\n(reference: " +
-                                                         join_words(test[i].target) + ")");
-  }
-  add_attention_maps(page, maps);
-  add_samples(page, "Translations", samples, "Of test sentences, by beam search.");
-  add_facts(page, run.command,
-            {{"test", fmt::format("BLEU {:.2f} of the tokens as they are, exact match {:.4f}, {} sentences",
-                                  scores.bleu, scores.exact_match, test.size())}});
-  page.write(run.report);
+// Up, then down to 0 by the end where that is known; without one the rate stays.
+RateSchedule schedule_for(const RunOptions& run, Size examples) {
+  const TrainerOptions& t = run.trainer;
+  const Size each = t.batch * t.accumulate, epoch = (examples + each - 1) / each;
+  const Size updates = t.steps > 0 ? t.steps : t.epochs * epoch;
+  if (updates == 0) return Warmup(100, Constant{run.learning_rate}, 0.01);
+  return Warmup(updates / 20, Cosine{run.learning_rate, updates}, 0.01);
 }
 
 int main(int argc, char** argv) {
@@ -58,16 +46,20 @@ int main(int argc, char** argv) {
     TranslatorRegularization regular{.dropout = 0.3, .label_smoothing = 0.1};
     BeamOptions beam{.beam = 4, .length_penalty = 1};
     CommandLine line("Translates sentences by an encoder-decoder with attention.", run);
-    line.add("--data", files.path, "PATH", "folder of parallel files, or a TSV file of pairs", "Data");
+    line.add("--data", files.path, "PATH", "folder of parallel files, or a TSV file of pairs",
+             "Data");
     line.add("--from", files.from, "NAME", "ending of the source's files", "Data");
     line.add("--to", files.to, "NAME", "ending of the target's files", "Data");
     line.add("--test", files.test, "NAME", "the test files, without ending", "Data");
     line.add("--task", task, "NAME", "without --data: numbers, dates or both", "Data");
-    line.add("--hidden", hidden, "units and size of embeddings; 0: 256, generated 128", {0, 8192}, "Network");
+    line.add("--hidden", hidden, "units and size of embeddings; 0: 256, generated 128", {0, 8192},
+             "Network");
     line.add("--dropout", regular.dropout, "of embeddings and read-out", {0, 0.9}, "Network");
-    line.add("--label-smoothing", regular.label_smoothing, "share given to all words", {0, 0.9}, "Network");
+    line.add("--label-smoothing", regular.label_smoothing, "share given to all words", {0, 0.9},
+             "Network");
     line.add("--beam", beam.beam, "beams of the search; 1: greedy", {1, 64}, "Translating");
-    line.add("--predict", model_file, "MODEL", "translate standard input by this model", "Translating");
+    line.add("--predict", model_file, "MODEL", "translate standard input by this model",
+             "Translating");
     line.parse(argc, argv);
     if (!model_file.empty()) return predict(model_file, beam);
 
@@ -75,28 +67,32 @@ int main(int argc, char** argv) {
     const bool quick = run.quick == Quick::yes;
     if (hidden == 0) hidden = generated ? 128 : 256;
     if (generated && !line.given("--dropout")) regular.dropout = 0.1;
-    if (quick && !line.given("--epochs")) run.trainer.epochs = generated ? 2 : 1;
+    if (quick) {
+      run.trainer.epochs = 0;
+      run.trainer.steps = 50;
+    }
     BadData bad(run.bad_data);
-    const ParallelCorpus corpus = generated ? generated_corpus(quick ? 2000 : 20000, task_named(task))
-                                            : read_parallel_corpus(files, bad);
+    const ParallelCorpus corpus = generated
+                                      ? generated_corpus(quick ? 2000 : 20000, task_named(task))
+                                      : read_parallel_corpus(files, bad);
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
 
-    const auto words = TranslationVocabularies::of(corpus.training, {.least_count = generated ? 1u : 2u});
+    const auto words =
+        TranslationVocabularies::of(corpus.training, {.least_count = generated ? 1u : 2u});
     const TranslatorSizes sizes{words.source.size(), words.target.size(), hidden, hidden};
     run.trainer.metadata = metadata_of(words, sizes);
     const SentencePairs training(corpus.training, words);
-    const Size epoch = (training.size() + run.trainer.batch - 1) / run.trainer.batch;
-    const Size updates = run.trainer.steps > 0 ? run.trainer.steps : std::max<Size>(run.trainer.epochs, 1) * epoch;
-    run.trainer.schedule = Warmup(updates / 20, Cosine{run.learning_rate, updates}, 0.01);
+    run.trainer.schedule = schedule_for(run, training.size());
 
     const auto model = Translator::make(Key(run.trainer.seed), sizes);
     Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
     const char* metric = generated ? "exact match" : "BLEU";
-    trainer.validate_on(SentencePairs(corpus.validation, words), TranslationLoss{regular},
-                        Metric(metric, Aim::higher, [&](const Translator& m) {
-                          const auto s = TextTranslator{m, words}.score(corpus.validation, {.beam = 1});
-                          return generated ? s.exact_match : s.bleu;
-                        }));
+    trainer.validate_on(
+        SentencePairs(corpus.validation, words), TranslationLoss{regular},
+        Metric(metric, Aim::higher, [&](const Translator& m) {
+          const auto s = TextTranslator{m, words}.score(corpus.validation, {.beam = 1});
+          return generated ? s.exact_match : s.bleu;
+        }));
     const TrainingResult result = trainer.fit(training, TranslationLoss{regular});
 
     const TextTranslator translator{trainer.best(), words};
@@ -104,12 +100,17 @@ int main(int argc, char** argv) {
     fmt::print("{} test sentences, beam {}: BLEU {:.2f}, exact match {:.4f}\n", corpus.test.size(),
                beam.beam, scores.bleu, scores.exact_match);
     if (!run.report.empty()) {
-      write_report(run, trainer.history(), metric, translator, corpus.test, scores);
+      Report page("Translation", "An encoder-decoder with attention on pairs of sentences.");
+      add_learning(page, trainer.history(), {"nats per word", metric, "words"});
+      add_translations(page, translator, corpus.test, scores);
+      add_facts(page, run.command);
+      page.write(run.report);
     }
     // What an earlier end, other sizes or other rates reach is not this program's to judge.
     if (argc > 1 || result.ending == Ending::interrupted) return 0;
     examples::Checks checks;
-    checks.at_least("exact match on pairs that it has not seen (the best possible is 1)", scores.exact_match, 0.99);
+    checks.at_least("exact match on pairs that it has not seen (the best possible is 1)",
+                    scores.exact_match, 0.99);
     return checks.exit_code();
   });
 }

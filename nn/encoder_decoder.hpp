@@ -108,9 +108,8 @@ template <Tree State, class Step>
   } else if constexpr (detail::ReadingOut<Step, State>) {
     using Features = std::remove_cvref_t<decltype(step.advance(inputs, state).features)>;
     std::vector<Features> features;
-    State last = detail::advance_each(step, inputs, state, [&](auto& next) {
-      features.push_back(std::move(next.features));
-    });
+    State last = detail::advance_each(
+        step, inputs, state, [&](auto& next) { features.push_back(std::move(next.features)); });
     return Unrolled<Features, State>{step.readout(stack(features)), std::move(last)};
   } else {
     return detail::teach(step, steps, state, [&](Size t, const auto&) { return inputs[t]; });
@@ -321,8 +320,8 @@ struct Attending {
     return advance(embed(tokens), state);
   }
   template <class State>
-  [[nodiscard]] auto advance_all(const Var<T>& embedded, const State& state) const
-      requires requires(const AttentionMemory<T>& m) {
+  [[nodiscard]] auto advance_all(const Var<T>& embedded, const State& state) const requires
+      requires(const AttentionMemory<T>& m) {
     decoder.advance_all(embedded, state, m);
   }
   { return decoder.advance_all(embedded, state, memory); }

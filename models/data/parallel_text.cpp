@@ -41,10 +41,10 @@ std::vector<TextPair> parse_parallel_lines(std::string_view source, std::string_
                                            const std::string& target_name, BadData& bad) {
   const auto sources = lines_of(source), targets = lines_of(target);
   if (sources.size() != targets.size()) {
-    throw DataError(target_name, FilePosition{},
-                    "as many lines as " + source_name + " has (" + std::to_string(sources.size()) +
-                        ")",
-                    std::to_string(targets.size()));
+    throw DataError(
+        target_name, FilePosition{},
+        "as many lines as " + source_name + " has (" + std::to_string(sources.size()) + ")",
+        std::to_string(targets.size()));
   }
   std::vector<TextPair> pairs;
   for (std::size_t i = 0; i < sources.size(); ++i) {
@@ -65,7 +65,8 @@ std::vector<TextPair> parse_parallel_tsv(std::string_view text, const std::strin
     ++number;
     bad.attempt([&] {
       const auto tab = line.find('\t');
-      if (tab == line.npos) throw DataError(name, number, "source TAB target", "a line without a tab");
+      if (tab == line.npos)
+        throw DataError(name, number, "source TAB target", "a line without a tab");
       const std::string_view rest = line.substr(tab + 1);
       std::vector<std::string> from = tokens_of(line.substr(0, tab), name, number);
       pairs.push_back({std::move(from), tokens_of(rest.substr(0, rest.find('\t')), name, number)});
@@ -76,8 +77,8 @@ std::vector<TextPair> parse_parallel_tsv(std::string_view text, const std::strin
 
 std::vector<TextPair> read_parallel_lines(const std::filesystem::path& source,
                                           const std::filesystem::path& target, BadData& bad) {
-  return some(parse_parallel_lines(read_whole_file(source), read_whole_file(target), source.string(),
-                                   target.string(), bad),
+  return some(parse_parallel_lines(read_whole_file(source), read_whole_file(target),
+                                   source.string(), target.string(), bad),
               source.string());
 }
 

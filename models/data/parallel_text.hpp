@@ -25,15 +25,20 @@ struct TextPair {
 
 /// The pairs of two texts, line by line; the names are those in errors. Throws DataError where the numbers of lines
 /// differ, whatever `bad` says: nobody knows then which line belongs to which.
-[[nodiscard]] std::vector<TextPair> parse_parallel_lines(std::string_view source, std::string_view target,
+[[nodiscard]] std::vector<TextPair> parse_parallel_lines(std::string_view source,
+                                                         std::string_view target,
                                                          const std::string& source_name,
-                                                         const std::string& target_name, BadData& bad);
+                                                         const std::string& target_name,
+                                                         BadData& bad);
 /// The pairs of a text of lines "source TAB target".
-[[nodiscard]] std::vector<TextPair> parse_parallel_tsv(std::string_view text, const std::string& name, BadData& bad);
+[[nodiscard]] std::vector<TextPair> parse_parallel_tsv(std::string_view text,
+                                                       const std::string& name, BadData& bad);
 
 /// The same from files. Throw FileError, and DataError where there is not one pair.
 [[nodiscard]] std::vector<TextPair> read_parallel_lines(const std::filesystem::path& source,
-                                                        const std::filesystem::path& target, BadData& bad);
-[[nodiscard]] std::vector<TextPair> read_parallel_tsv(const std::filesystem::path& path, BadData& bad);
+                                                        const std::filesystem::path& target,
+                                                        BadData& bad);
+[[nodiscard]] std::vector<TextPair> read_parallel_tsv(const std::filesystem::path& path,
+                                                      BadData& bad);
 
 }  // namespace unroll

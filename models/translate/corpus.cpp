@@ -15,14 +15,15 @@ ParallelCorpus read_parallel_corpus(const CorpusFiles& files, BadData& bad) {
   const std::filesystem::path path = files.path;
   if (std::filesystem::is_directory(path)) {
     const auto read = [&](const std::string& name) {
-      return read_parallel_lines(path / (name + "." + files.from), path / (name + "." + files.to), bad);
+      return read_parallel_lines(path / (name + "." + files.from), path / (name + "." + files.to),
+                                 bad);
     };
     return {read("train"), read("val"), read(files.test)};
   }
   std::vector<TextPair> pairs = read_parallel_tsv(path, bad);
   if (pairs.size() < 10) {
     fail("read_parallel_corpus", path.string() + " holds " + std::to_string(pairs.size()) +
-                            " pairs; to have some for validation and test it takes 10");
+                                     " pairs; to have some for validation and test it takes 10");
   }
   return split_pairs(std::move(pairs));
 }

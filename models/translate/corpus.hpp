@@ -15,7 +15,8 @@ struct ParallelCorpus {
 };
 
 struct CorpusFiles {
-  std::string path = {};  // a folder with train.FROM, train.TO, val.FROM, ..., or a file for parse_parallel_tsv
+  std::string path =
+      {};  // a folder with train.FROM, train.TO, val.FROM, ..., or a file for parse_parallel_tsv
   std::string from = "en", to = "fr";
   std::string test = "test_2016_flickr";
 };

@@ -8,10 +8,10 @@
 namespace unroll {
 namespace {
 
-constexpr std::array below_twenty{
-    "",        "one",     "two",       "three",    "four",     "five",    "six",
-    "seven",   "eight",   "nine",      "ten",      "eleven",   "twelve",  "thirteen",
-    "fourteen", "fifteen", "sixteen",  "seventeen", "eighteen", "nineteen"};
+constexpr std::array below_twenty{"",        "one",     "two",       "three",    "four",
+                                  "five",    "six",     "seven",     "eight",    "nine",
+                                  "ten",     "eleven",  "twelve",    "thirteen", "fourteen",
+                                  "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
 constexpr std::array tens{"",      "",      "twenty",  "thirty", "forty",
                           "fifty", "sixty", "seventy", "eighty", "ninety"};
 constexpr std::array months{"january", "february", "march",     "april",   "may",      "june",
@@ -68,9 +68,9 @@ TextPair draw_date(const Key& key) {
   const auto k = split<4>(key);
   Date date{.year = draw(k[0], first_year, first_year + years - 1), .month = draw(k[1], 1, 12)};
   date.day = draw(k[2], 1, days_in(date.year, date.month));
-  return {split_words(written_date(date, draw(k[3], 0, date_forms - 1))),
-          split_words(digits(date.year) + " - " + digits(date.month, 2) + " - " +
-                      digits(date.day, 2))};
+  return {
+      split_words(written_date(date, draw(k[3], 0, date_forms - 1))),
+      split_words(digits(date.year) + " - " + digits(date.month, 2) + " - " + digits(date.day, 2))};
 }
 
 }  // namespace
@@ -90,12 +90,18 @@ std::string written_date(const Date& date, Size form) {
   const std::string month = months.at(std::size_t(date.month - 1));
   const std::string day = digits(date.day), year = digits(date.year);
   switch (form) {
-    case 0: return day + " " + month + " " + year;
-    case 1: return "the " + day + " " + ordinal(date.day) + " of " + month + " " + year;
-    case 2: return month + " " + day + " , " + year;
-    case 3: return digits(date.day, 2) + " . " + digits(date.month, 2) + " . " + year;
-    case 4: return day + " " + month.substr(0, 3) + " ' " + digits(date.year % 100, 2);
-    default: fail("written_date", "there is no form " + std::to_string(form));
+    case 0:
+      return day + " " + month + " " + year;
+    case 1:
+      return "the " + day + " " + ordinal(date.day) + " of " + month + " " + year;
+    case 2:
+      return month + " " + day + " , " + year;
+    case 3:
+      return digits(date.day, 2) + " . " + digits(date.month, 2) + " . " + year;
+    case 4:
+      return day + " " + month.substr(0, 3) + " ' " + digits(date.year % 100, 2);
+    default:
+      fail("written_date", "there is no form " + std::to_string(form));
   }
 }
 

@@ -38,7 +38,8 @@ struct SentenceBatch {
 };
 
 /// The ids of a sentence and of the end token.
-[[nodiscard]] std::vector<std::int64_t> with_end(const TokenVocabulary& words, const std::vector<std::string>& sentence);
+[[nodiscard]] std::vector<std::int64_t> with_end(const TokenVocabulary& words,
+                                                 const std::vector<std::string>& sentence);
 
 /// Source sentences, side by side. Throws std::invalid_argument where there are none.
 [[nodiscard]] SourceBatch source_batch(std::span<const std::vector<std::int64_t>> sentences);

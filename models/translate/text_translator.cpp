@@ -1,5 +1,7 @@
 #include "unroll/models/translate/text_translator.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <numeric>
@@ -41,7 +43,8 @@ std::vector<Words> TextTranslator::translate(std::span<const Words> sentences,
       std::ranges::find_if(order, [&](std::size_t i) { return !sentences[i].empty(); }) -
       order.begin());
   for (std::size_t begin = first; begin < order.size(); begin += side_by_side) {
-    const auto chosen = std::span(order).subspan(begin, std::min(side_by_side, order.size() - begin));
+    const auto chosen =
+        std::span(order).subspan(begin, std::min(side_by_side, order.size() - begin));
     std::vector<std::vector<std::int64_t>> ids;
     for (const std::size_t i : chosen) ids.push_back(with_end(words.source, sentences[i]));
     const auto best = model.translate(source_batch(ids), options);
@@ -103,6 +106,25 @@ Metadata metadata_of(const TranslationVocabularies& words, const TranslatorSizes
           {"target vocabulary", words.target.to_string()},
           {"embedding", std::to_string(sizes.embedding)},
           {"hidden", std::to_string(sizes.hidden)}};
+}
+
+void add_translations(Report& report, const TextTranslator& translator,
+                      std::span<const TextPair> test, const TranslationScores& scores) {
+  constexpr std::size_t most = 12, drawn = 4;
+  std::vector<AttentionMap> maps;
+  Report::Pairs samples;
+  for (std::size_t i = 0; i < std::min(test.size(), most); ++i) {
+    const Words& translation = scores.translations[i];
+    if (i < drawn) maps.push_back(translator.attention(test[i].source, translation));
+    samples.emplace_back(
+        join_words(test[i].source),
+        fmt::format("{}\n(reference: {})", join_words(translation), join_words(test[i].target)));
+  }
+  add_attention_maps(report, maps);
+  add_samples(report, "Translations", samples,
+              fmt::format("BLEU {:.2f} of the tokens as they are, exact match {:.4f}, on {} test "
+                          "sentences; the first of them:",
+                          scores.bleu, scores.exact_match, test.size()));
 }
 
 }  // namespace unroll

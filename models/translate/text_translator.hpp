@@ -4,7 +4,8 @@
 //   std::vector<std::string> words = translator.translate({{"a", "dog", "runs"}}, {.beam = 4})[0];
 //   TranslationScores scores = translator.score(test_pairs, {.beam = 4});       // BLEU, exact matches
 //
-// Invariant: a sentence's translation does not depend, except in rounding, on those translated beside it.
+// Invariant: a sentence's translation does not depend on those translated beside it, except in rounding and in
+// where one that finds no end is cut.
 #pragma once
 
 #include <filesystem>
@@ -42,5 +43,9 @@ struct TextTranslator {
 /// All that a model file needs besides the parameters.
 [[nodiscard]] Metadata metadata_of(const TranslationVocabularies& words,
                                    const TranslatorSizes& sizes);
+
+/// Sections about the test: the scores, what some translations looked at, more of them as text.
+void add_translations(Report& report, const TextTranslator& translator,
+                      std::span<const TextPair> test, const TranslationScores& scores);
 
 }  // namespace unroll
