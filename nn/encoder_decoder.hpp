@@ -207,10 +207,14 @@ struct LuongState {
   }
 };
 
+// Whether what a step saw is fed to the next one.
+enum class InputFeeding { yes, no };
+
 // Steps first, then looks, and feeds what it saw to the next step (Luong et al., 2015, section 3.3):
 //   s' = cell([embedding; a], s),   c = attention(output of s', memory)
 //   a' = tanh(W [c; output of s']),   logits = out(a')
-template <Real T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>>
+template <Real T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>,
+          InputFeeding feeding = InputFeeding::yes>
 struct LuongDecoder {
   Embedding<T> embedding;
   Cell cell;
@@ -223,86 +227,62 @@ struct LuongDecoder {
                       field("attention", &LuongDecoder::attention), field("W", &LuongDecoder::W),
                       field("out", &LuongDecoder::out)};
   }
+  static constexpr bool feeds = feeding == InputFeeding::yes;
   [[nodiscard]] static LuongDecoder make(const Key& key, const Attention& attention,
                                          const DecoderSizes& n) {
     const auto k = split<4>(key);
     return {Embedding<T>::make(k[0], n.vocabulary, n.embedding),
-            Cell::make(k[1], n.embedding + n.hidden, n.hidden), attention,
+            Cell::make(k[1], n.embedding + (feeds ? n.hidden : 0), n.hidden), attention,
             glorot_uniform<T>(k[2], {n.hidden, n.context + n.hidden}),
             Linear<T>::make(k[3], n.hidden, n.vocabulary)};
   }
 
   // The decoder's first state, from the cell's: nothing seen yet.
   template <class CellState>
-  [[nodiscard]] LuongState<T, CellState> start(const CellState& state) const {
-    return {state, zeros<T>(cell.output(state).shape())};
+  [[nodiscard]] auto start(const CellState& state) const {
+    if constexpr (feeds) {
+      return LuongState<T, CellState>{state, zeros<T>(cell.output(state).shape())};
+    } else {
+      return state;
+    }
   }
   [[nodiscard]] Var<T> embed(const Indices& tokens) const { return embedding(tokens); }
   template <class State>
   [[nodiscard]] DecoderAdvance<T, State> advance(const Var<T>& embedded, const State& state,
                                                  const AttentionMemory<T>& memory) const {
-    auto next = cell(concat({embedded, state.attentional}, -1), state.cell);
-    auto [context, weights] = attention(cell.output(next), memory);
-    const Var<T> attentional = tanh(linear(concat({context, cell.output(next)}, -1), W));
-    return {attentional, {next, attentional}, weights};
-  }
-};
-
-// The same without feeding back what it saw (Luong et al., 2015, section 3.1):
-//   s' = cell(embedding, s),   c = attention(output of s', memory)
-//   a' = tanh(W [c; output of s']),   logits = out(a')
-// The state hangs on the tokens alone, so teacher forcing runs the cell over the whole sequence and
-// then attends with all steps at once.
-template <Real T, class Cell = Gru<T>, class Attention = GeneralAttention<T>>
-struct PlainLuongDecoder {
-  Embedding<T> embedding;
-  Cell cell;
-  Attention attention;
-  Var<T> W;       // [hidden, context + hidden]
-  Linear<T> out;  // [hidden] -> [vocabulary]
-  static constexpr auto fields() {
-    return std::tuple{field("embedding", &PlainLuongDecoder::embedding),
-                      field("cell", &PlainLuongDecoder::cell),
-                      field("attention", &PlainLuongDecoder::attention),
-                      field("W", &PlainLuongDecoder::W), field("out", &PlainLuongDecoder::out)};
-  }
-  [[nodiscard]] static PlainLuongDecoder make(const Key& key, const Attention& attention,
-                                              const DecoderSizes& n) {
-    const auto k = split<4>(key);
-    return {Embedding<T>::make(k[0], n.vocabulary, n.embedding),
-            Cell::make(k[1], n.embedding, n.hidden), attention,
-            glorot_uniform<T>(k[2], {n.hidden, n.context + n.hidden}),
-            Linear<T>::make(k[3], n.hidden, n.vocabulary)};
-  }
-
-  // The decoder's first state, from the cell's.
-  template <class CellState>
-  [[nodiscard]] CellState start(const CellState& state) const {
-    return state;
-  }
-  [[nodiscard]] Var<T> embed(const Indices& tokens) const { return embedding(tokens); }
-  template <class State>
-  [[nodiscard]] DecoderAdvance<T, State> advance(const Var<T>& embedded, const State& state,
-                                                 const AttentionMemory<T>& memory) const {
-    State next = cell(embedded, state);
-    return look(cell.output(next), next, memory);
+    if constexpr (feeds) {
+      auto next = cell(concat({embedded, state.attentional}, -1), state.cell);
+      const auto seen = look(cell.output(next), memory);
+      return {seen.context, {next, seen.context}, seen.weights};
+    } else {
+      State next = cell(embedded, state);
+      const auto seen = look(cell.output(next), memory);
+      return {seen.context, next, seen.weights};
+    }
   }
   // embedded [T, B, embedding]: the features and weights of all steps, [T, B, ...].
   template <class State>
   [[nodiscard]] DecoderAdvance<T, State> advance_all(const Var<T>& embedded, const State& state,
-                                                     const AttentionMemory<T>& memory) const {
+                                                     const AttentionMemory<T>& memory) const
+      requires(!feeds) {
     const auto run = unroll::unroll(cell, embedded, state);
-    return look(run.outputs, run.state, memory);
+    const auto seen = look(run.outputs, memory);
+    return {seen.context, run.state, seen.weights};
   }
 
  private:
-  template <class State>
-  DecoderAdvance<T, State> look(const Var<T>& outputs, const State& state,
-                                const AttentionMemory<T>& memory) const {
+  // a', and the weights.
+  Attended<T> look(const Var<T>& outputs, const AttentionMemory<T>& memory) const {
     auto [context, weights] = attention(outputs, memory);
-    return {tanh(linear(concat({context, outputs}, -1), W)), state, weights};
+    return {tanh(linear(concat({context, outputs}, -1), W)), weights};
   }
 };
+
+// Without that feeding (section 3.1 of the paper) the state hangs on the tokens alone:
+//   s' = cell(embedding, s),   the rest as above
+// Teacher forcing runs the cell over the whole sequence, and then looks with all steps at once.
+template <Real T, class Cell = Gru<T>, class Attention = GeneralAttention<T>>
+using PlainLuongDecoder = LuongDecoder<T, Cell, Attention, InputFeeding::no>;
 
 // A decoder with the memory that it attends to: a step for teacher forcing and for decoding.
 template <class Decoder, Real T>
