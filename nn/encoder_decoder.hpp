@@ -11,7 +11,11 @@
 // struct with step(tokens [B], state) -> {logits [B, K], state}. One that also has
 //   advance(tokens, state)  the step without its last layer: a struct with `features` and `state`
 //   readout(features)       that layer, so that step = readout of advance
-// gets the readout of all steps as one product. Invariant: that changes values in rounding only.
+// gets the readout of all steps as one product; one with
+//   embed(tokens)           what a token is before the state comes in; advance takes that too
+// looks up all tokens at once; and one whose state does not hang on what it attends to, with
+//   advance_all(embedded [T, B, ...], state)    the features of all steps, and the last state
+// has no loop left at all. Invariant: none of that changes values but in rounding.
 #pragma once
 
 #include "unroll/nn/attention.hpp"
@@ -28,11 +32,38 @@ template <class Step, class State>
 concept ReadingOut = requires(const Step& step, const Indices& tokens, const State& state) {
   step.readout(step.advance(tokens, state).features);
 };
+template <class Step, class State>
+concept EmbeddingFirst = requires(const Step& step, const Indices& tokens, const State& state) {
+  step.advance(index(step.embed(tokens), 0, 0), state).features;
+};
+template <class Step, class State>
+concept AdvancingAtOnce = requires(const Step& step, const Indices& tokens, const State& state) {
+  step.advance_all(step.embed(tokens), state).features;
+};
 
 inline Size check_inputs(const char* op, const Indices& inputs) {
   if (inputs.rank() == 2 && inputs.shape()[0] > 0) return inputs.shape()[0];
   fail(op, "the inputs have shape " + to_string(inputs.shape()) +
                "; they are [steps, batch], of at least one step");
+}
+
+// take(what advance gives) for each step on the given tokens; the state after the last.
+template <class Step, class State, class Take>
+State advance_each(const Step& step, const Indices& inputs, State state, const Take& take) {
+  const auto go_over = [&](const auto& input) {
+    for (Size t = 0; t < inputs.shape()[0]; ++t) {
+      auto next = step.advance(input(t), state);
+      state = std::move(next.state);
+      take(next);
+    }
+  };
+  if constexpr (EmbeddingFirst<Step, State>) {
+    const auto embedded = step.embed(inputs);
+    go_over([&](Size t) { return index(embedded, 0, t); });
+  } else {
+    go_over([&](Size t) { return inputs[t]; });
+  }
+  return state;
 }
 
 // Steps whose token is chosen by choose(t, logits of t - 1) -> Indices [B].
@@ -70,16 +101,16 @@ Indices mix_tokens(const Key& key, const Indices& tokens, const Var<T>& logits,
 template <Tree State, class Step>
 [[nodiscard]] auto teacher_forced(const Step& step, const Indices& inputs, const State& state) {
   const Size steps = detail::check_inputs("teacher_forced", inputs);
-  if constexpr (detail::ReadingOut<Step, State>) {
+  if constexpr (detail::AdvancingAtOnce<Step, State>) {
+    auto all = step.advance_all(step.embed(inputs), state);
+    return Unrolled<decltype(all.features), State>{step.readout(all.features),
+                                                   std::move(all.state)};
+  } else if constexpr (detail::ReadingOut<Step, State>) {
     using Features = std::remove_cvref_t<decltype(step.advance(inputs, state).features)>;
     std::vector<Features> features;
-    State s = state;
-    for (Size t = 0; t < steps; ++t) {
-      auto next = step.advance(inputs[t], s);
-      features.push_back(std::move(next.features));
-      s = std::move(next.state);
-    }
-    return Unrolled<Features, State>{step.readout(stack(features)), std::move(s)};
+    State last = detail::advance_each(
+        step, inputs, state, [&](auto& next) { features.push_back(std::move(next.features)); });
+    return Unrolled<Features, State>{step.readout(stack(features)), std::move(last)};
   } else {
     return detail::teach(step, steps, state, [&](Size t, const auto&) { return inputs[t]; });
   }
@@ -108,14 +139,10 @@ template <Tree State, class Step>
 // whose advance() also gives `weights`.
 template <Tree State, class Step>
 [[nodiscard]] auto attention_map(const Step& step, const Indices& inputs, const State& state) {
-  const Size steps = detail::check_inputs("attention_map", inputs);
+  detail::check_inputs("attention_map", inputs);
   std::vector<std::remove_cvref_t<decltype(step.advance(inputs, state).weights)>> weights;
-  State s = state;
-  for (Size t = 0; t < steps; ++t) {
-    auto next = step.advance(inputs[t], s);
-    weights.push_back(stop_gradient(next.weights));
-    s = std::move(next.state);
-  }
+  detail::advance_each(step, inputs, state,
+                       [&](auto& next) { weights.push_back(stop_gradient(next.weights)); });
   return stack(weights);
 }
 
@@ -160,11 +187,12 @@ struct BahdanauDecoder {
   [[nodiscard]] CellState start(const CellState& state) const {
     return state;
   }
+  [[nodiscard]] Var<T> embed(const Indices& tokens) const { return embedding(tokens); }
   template <class State>
-  [[nodiscard]] DecoderAdvance<T, State> advance(const Indices& tokens, const State& state,
+  [[nodiscard]] DecoderAdvance<T, State> advance(const Var<T>& embedded, const State& state,
                                                  const AttentionMemory<T>& memory) const {
     auto [context, weights] = attention(cell.output(state), memory);
-    State next = cell(concat({embedding(tokens), context}, -1), state);
+    State next = cell(concat({embedded, context}, -1), state);
     return {concat({cell.output(next), context}, -1), next, weights};
   }
 };
@@ -179,10 +207,14 @@ struct LuongState {
   }
 };
 
+// Whether what a step saw is fed to the next one.
+enum class InputFeeding { yes, no };
+
 // Steps first, then looks, and feeds what it saw to the next step (Luong et al., 2015, section 3.3):
 //   s' = cell([embedding; a], s),   c = attention(output of s', memory)
 //   a' = tanh(W [c; output of s']),   logits = out(a')
-template <Real T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>>
+template <Real T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>,
+          InputFeeding feeding = InputFeeding::yes>
 struct LuongDecoder {
   Embedding<T> embedding;
   Cell cell;
@@ -195,29 +227,62 @@ struct LuongDecoder {
                       field("attention", &LuongDecoder::attention), field("W", &LuongDecoder::W),
                       field("out", &LuongDecoder::out)};
   }
+  static constexpr bool feeds = feeding == InputFeeding::yes;
   [[nodiscard]] static LuongDecoder make(const Key& key, const Attention& attention,
                                          const DecoderSizes& n) {
     const auto k = split<4>(key);
     return {Embedding<T>::make(k[0], n.vocabulary, n.embedding),
-            Cell::make(k[1], n.embedding + n.hidden, n.hidden), attention,
+            Cell::make(k[1], n.embedding + (feeds ? n.hidden : 0), n.hidden), attention,
             glorot_uniform<T>(k[2], {n.hidden, n.context + n.hidden}),
             Linear<T>::make(k[3], n.hidden, n.vocabulary)};
   }
 
   // The decoder's first state, from the cell's: nothing seen yet.
   template <class CellState>
-  [[nodiscard]] LuongState<T, CellState> start(const CellState& state) const {
-    return {state, zeros<T>(cell.output(state).shape())};
+  [[nodiscard]] auto start(const CellState& state) const {
+    if constexpr (feeds) {
+      return LuongState<T, CellState>{state, zeros<T>(cell.output(state).shape())};
+    } else {
+      return state;
+    }
   }
+  [[nodiscard]] Var<T> embed(const Indices& tokens) const { return embedding(tokens); }
   template <class State>
-  [[nodiscard]] DecoderAdvance<T, State> advance(const Indices& tokens, const State& state,
+  [[nodiscard]] DecoderAdvance<T, State> advance(const Var<T>& embedded, const State& state,
                                                  const AttentionMemory<T>& memory) const {
-    auto next = cell(concat({embedding(tokens), state.attentional}, -1), state.cell);
-    auto [context, weights] = attention(cell.output(next), memory);
-    const Var<T> attentional = tanh(linear(concat({context, cell.output(next)}, -1), W));
-    return {attentional, {next, attentional}, weights};
+    if constexpr (feeds) {
+      auto next = cell(concat({embedded, state.attentional}, -1), state.cell);
+      const auto seen = look(cell.output(next), memory);
+      return {seen.context, {next, seen.context}, seen.weights};
+    } else {
+      State next = cell(embedded, state);
+      const auto seen = look(cell.output(next), memory);
+      return {seen.context, next, seen.weights};
+    }
+  }
+  // embedded [T, B, embedding]: the features and weights of all steps, [T, B, ...].
+  template <class State>
+  [[nodiscard]] DecoderAdvance<T, State> advance_all(const Var<T>& embedded, const State& state,
+                                                     const AttentionMemory<T>& memory) const
+      requires(!feeds) {
+    const auto run = unroll::unroll(cell, embedded, state);
+    const auto seen = look(run.outputs, memory);
+    return {seen.context, run.state, seen.weights};
+  }
+
+ private:
+  // a', and the weights.
+  Attended<T> look(const Var<T>& outputs, const AttentionMemory<T>& memory) const {
+    auto [context, weights] = attention(outputs, memory);
+    return {tanh(linear(concat({context, outputs}, -1), W)), weights};
   }
 };
+
+// Without that feeding (section 3.1 of the paper) the state hangs on the tokens alone:
+//   s' = cell(embedding, s),   the rest as above
+// Teacher forcing runs the cell over the whole sequence, and then looks with all steps at once.
+template <Real T, class Cell = Gru<T>, class Attention = GeneralAttention<T>>
+using PlainLuongDecoder = LuongDecoder<T, Cell, Attention, InputFeeding::no>;
 
 // A decoder with the memory that it attends to: a step for teacher forcing and for decoding.
 template <class Decoder, Real T>
@@ -225,10 +290,21 @@ struct Attending {
   Decoder decoder;  // shares its parameters
   AttentionMemory<T> memory;
 
+  [[nodiscard]] Var<T> embed(const Indices& tokens) const { return decoder.embed(tokens); }
+  template <class State>
+  [[nodiscard]] auto advance(const Var<T>& embedded, const State& state) const {
+    return decoder.advance(embedded, state, memory);
+  }
   template <class State>
   [[nodiscard]] auto advance(const Indices& tokens, const State& state) const {
-    return decoder.advance(tokens, state, memory);
+    return advance(embed(tokens), state);
   }
+  template <class State>
+  [[nodiscard]] auto advance_all(const Var<T>& embedded, const State& state) const requires
+      requires(const AttentionMemory<T>& m) {
+    decoder.advance_all(embedded, state, m);
+  }
+  { return decoder.advance_all(embedded, state, memory); }
   [[nodiscard]] Var<T> readout(const Var<T>& features) const { return decoder.out(features); }
   template <class State>
   [[nodiscard]] std::pair<Var<T>, State> step(const Indices& tokens, const State& state) const {

@@ -1,11 +1,13 @@
 // Draws the figures of the pages from the project's own tape: draw_figures docs/figures
 //
 // unrolled_rnn.svg is the notes' network over three steps as the tape recorded it: time runs down, a
-// box for each step. The heat maps beside it are drawn by the example 06_vanishing_gradients --svg.
+// box for each step. encoder_decoder.svg is the translator's: two steps of the encoder, then two of the
+// decoder. The heat maps beside them are drawn by 06_vanishing_gradients --svg.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/random.hpp>
 #include <unroll/models/rnn.hpp>
 #include <unroll/models/training/pictures.hpp>
+#include <unroll/nn/encoder_decoder.hpp>
 
 #include <fmt/format.h>
 
@@ -43,6 +45,58 @@ std::string unrolled_rnn() {
   return to_dot(tape, {.steps = states, .names = names, .time = TimeAxis::down});
 }
 
+// With an encoder of one direction: the other one is the same from the other end.
+std::string encoder_decoder() {
+  const auto k = split<4>(Key(1));
+  const Size steps = 2, batch = 2, size = 3, words = 5;
+  Tape<double> tape;
+  const auto encoder = lift(tape, Gru<double>::make(k[0], size, size));
+  const auto decoder = lift(
+      tape, PlainLuongDecoder<double>::make(k[1], GeneralAttention<double>::make(k[2], size, size),
+                                            {words, size, size, size}));
+  const auto xs = tape.leaf(normal<double>(k[3], {steps, batch, size}));
+  Names<double> names = names_of<double>(encoder, "encoder");
+  for (const auto& name : names_of<double>(decoder, "decoder")) names.push_back(name);
+  names.emplace_back(xs, "source");
+  const auto add = [&](const Var<double>& x, const char* name, Size t) {
+    names.emplace_back(x, fmt::format("{}_{}", name, t + 1));
+  };
+  std::vector<Var<double>> read, ends;
+  Var<double> state = zeros<double>({batch, size});
+  for (Size t = 0; t < steps; ++t) {
+    state = encoder(index(xs, 0, t), state);
+    add(state, "m", t);
+    read.push_back(state);
+  }
+  ends = read;
+  const auto step = attending(decoder, stack(read));
+  for (Size t = 0; t < steps; ++t) {
+    const auto next = step.advance(Indices({batch}, {0, 1}), state);
+    state = next.state;
+    ends.push_back(step.readout(next.features));
+    add(state, "s", t);
+    add(next.weights, "weights", t);
+    add(ends.back(), "logits", t);
+  }
+  return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
+}
+
+int draw(const std::string& folder, const std::string& name, const std::string& dot) {
+  const Picture picture = graph_svg(dot);
+  if (!picture.ok()) {
+    fmt::print(stderr, "draw_figures: {}\n", picture.problem);
+    return 1;
+  }
+  const std::string path = folder + "/" + name + ".svg";
+  std::ofstream file(path);
+  if (!(file << picture.svg).flush()) {
+    fmt::print(stderr, "draw_figures: {} cannot be written\n", path);
+    return 1;
+  }
+  fmt::print("{}\n", path);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -50,16 +104,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: draw_figures FOLDER\n");
     return 2;
   }
-  const Picture picture = graph_svg(unrolled_rnn());
-  if (!picture.ok()) {
-    fmt::print(stderr, "draw_figures: {}\n", picture.problem);
-    return 1;
-  }
-  const std::string path = std::string(argv[1]) + "/unrolled_rnn.svg";
-  std::ofstream file(path);
-  if (!(file << picture.svg).flush()) {
-    fmt::print(stderr, "draw_figures: {} cannot be written\n", path);
-    return 1;
-  }
-  fmt::print("{}\n", path);
+  const int first = draw(argv[1], "unrolled_rnn", unrolled_rnn());
+  const int second = draw(argv[1], "encoder_decoder", encoder_decoder());
+  return std::max(first, second);
 }
