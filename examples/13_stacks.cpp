@@ -65,11 +65,7 @@ double learn_stream() {
   double last = 0;
   for (int epoch = 0; epoch < 3; ++epoch) {
     TruncatedBptt bptt(net.layers.initial_state(1), T, {.k1 = 10, .k2 = 20});
-<<<<<<< HEAD
     while (!bptt.done()) {
-=======
-    while (!bptt.done() && taken++ < updates) {
->>>>>>> text
       const auto [loss, gradient] =
           bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
             const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);

@@ -56,9 +56,8 @@ void write_report(const RunOptions& run, const auto& trainer, const TextEncoder&
 
 int main(int argc, char** argv) {
   return training_main("18_classify_text", [&] {
-    RunOptions run{
-        .trainer = {.epochs = 12, .batch = 32, .threads = 2, .clip = 1, .unit = "texts"},
-        .learning_rate = 2e-3};
+    RunOptions run{.trainer = {.epochs = 12, .batch = 32, .threads = 2, .clip = 1, .unit = "texts"},
+                   .learning_rate = 2e-3};
     std::string source, model_file, units_name = "by length of the texts";
     TextClassifierOptions sizes;
     CommandLine line("Learns to label texts, and labels texts.", run);
@@ -79,7 +78,8 @@ int main(int argc, char** argv) {
                                 : read_labelled_text(source, bad);
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
     if (quick) run.trainer.epochs = 2;
-    const auto parts = split_examples(std::move(texts), [](const auto& t, Size) { return t.number; });
+    const auto parts =
+        split_examples(std::move(texts), [](const auto& t, Size) { return t.number; });
     const auto& training = parts[Split::training];
     const auto& test = parts[Split::test];
     if (line.given("--units") && units_name != "words" && units_name != "characters") {
@@ -103,18 +103,22 @@ int main(int argc, char** argv) {
       return std::pair{std::move(trainer), result.ending};
     };
     const auto score = [&](const auto& model) {
-      return share_right(label_probabilities(model, encoder.examples(test)), encoder.labels_of(test));
+      return share_right(label_probabilities(model, encoder.examples(test)),
+                         encoder.labels_of(test));
     };
     const auto [trainer, ending] =
         train(TextClassifier::make(Key(run.trainer.seed), sizes), run.trainer);
     const TrainerOptions plain{.epochs = 8, .batch = 32, .threads = 2, .log = nullptr};
     const double found = score(trainer.best());
-    const double bag = score(train(BagOfUnits::make(sizes.vocabulary, sizes.labels), plain).first.best());
-    fmt::print("test accuracy {:.4f}; counting without order {:.4f}; {} texts\n", found, bag, test.size());
+    const double bag =
+        score(train(BagOfUnits::make(sizes.vocabulary, sizes.labels), plain).first.best());
+    fmt::print("test accuracy {:.4f}; counting without order {:.4f}; {} texts\n", found, bag,
+               test.size());
     if (!run.report.empty()) write_report(run, trainer, encoder, test, found, bag);
     if (argc > 1 || ending == Ending::interrupted) return 0;
     examples::Checks checks;
-    checks.at_least("accuracy on reviews that it has not seen; the best possible is 1", found, 0.98);
+    checks.at_least("accuracy on reviews that it has not seen; the best possible is 1", found,
+                    0.98);
     return checks.exit_code();
   });
 }

@@ -86,18 +86,21 @@ int main(int argc, char** argv) {
 
     BadData bad(run.bad_data);
     const bool quick = run.quick == Quick::yes;
-    const auto parts = source.empty() ? generated(quick ? 500 : 3000) : read_tagging_data(source, bad);
+    const auto parts =
+        source.empty() ? generated(quick ? 500 : 3000) : read_tagging_data(source, bad);
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
     const auto& training = parts[Split::training];
     const auto& validation = parts[Split::validation];
     const auto& test = parts[Split::test];
     const bool has_end = line.given("--epochs") || line.given("--steps") || line.given("--seconds");
     // Small sets are seen more often.
-    if (!has_end) run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
+    if (!has_end)
+      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
 
     const auto encoder = TagEncoder::of(training);
-    const auto tagger = Tagger::make(Key(run.trainer.seed), encoder.sizes(sizes, !no_letters, !no_shapes),
-                                     encoder.tags.tokens());
+    const auto tagger =
+        Tagger::make(Key(run.trainer.seed), encoder.sizes(sizes, !no_letters, !no_shapes),
+                     encoder.tags.tokens());
     run.trainer.metadata = encoder.metadata(tagger);
     run.trainer.schedule = falling_rate(run, Size(training.size()));
     Trainer trainer(tagger, Adam(tagger, {.learning_rate = run.learning_rate}), run.trainer);
@@ -105,7 +108,8 @@ int main(int argc, char** argv) {
       return tagging_scores(tags_of(t, encoder, validation), validation).f1;
     };
     trainer.validate_on(
-        encoder.examples(validation), [](const Tagger& t, const TaggingBatch& b) { return t.loss(b); },
+        encoder.examples(validation),
+        [](const Tagger& t, const TaggingBatch& b) { return t.loss(b); },
         Metric("F1", Aim::higher, f1));
     const auto result = trainer.fit(
         encoder.examples(training),
@@ -113,8 +117,10 @@ int main(int argc, char** argv) {
 
     const TaggingScores found = tagging_scores(tags_of(trainer.best(), encoder, test), test);
     const double baseline = tagging_scores(most_frequent_tags(training, test), test).f1;
-    fmt::print("test F1 {:.4f} (precision {:.4f}, recall {:.4f}), tags right {:.4f}; most frequent tags: F1 {:.4f}\n",
-               found.f1, found.precision, found.recall, found.right_tags, baseline);
+    fmt::print(
+        "test F1 {:.4f} (precision {:.4f}, recall {:.4f}), tags right {:.4f}; most frequent tags: "
+        "F1 {:.4f}\n",
+        found.f1, found.precision, found.recall, found.right_tags, baseline);
     if (!run.report.empty()) write_report(run, trainer, encoder, test, baseline);
     if (argc > 1 || result.ending == Ending::interrupted) return 0;
     examples::Checks checks;

@@ -15,13 +15,8 @@
 
 namespace unroll {
 
-<<<<<<< HEAD
-// Row rows(i) of every part becomes row i: [n, ...] -> [rows, ...]. Parts without axes belong to all rows. Throws
-// when a row is out of range.
-=======
 // Row rows(i) of every part, constants included, becomes row i: each [n, ...] becomes [rows, ...]. Parts without axes
 // belong to all rows. Throws when a row is out of range.
->>>>>>> translate
 template <Tree State>
 [[nodiscard]] State take_rows(const State& state, const Indices& rows) {
   State out = state;

@@ -65,8 +65,8 @@ TEST_CASE("a small step against the gradient lowers the loss by its length squar
   tree_for_each([&](const auto& g) { squares += double(sum(square(g)).item()); }, gradient);
   REQUIRE(squares > 0.01);
   const double step = 1e-2;
-  const auto moved = tree_map([&](const auto& p, const auto& g) { return p - float(step) * g; },
-                              model, gradient);
+  const auto moved =
+      tree_map([&](const auto& p, const auto& g) { return p - float(step) * g; }, model, gradient);
   CHECK(value.item() - loss(moved).item() == doctest::Approx(step * squares).epsilon(0.05));
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("rows of confusions are the labels") {
 }
 
 TEST_CASE("in generated reviews the last clause decides and not turns it round") {
-  const std::set<std::string> praise{"good",  "fine",  "clever", "moving", "funny",  "bright",
+  const std::set<std::string> praise{"good",  "fine",  "clever", "moving", "funny",   "bright",
                                      "witty", "fresh", "superb", "lovely", "gripping"};
   const auto reviews = generated_reviews(Key(5), 400);
   std::size_t with_but = 0, positive = 0;

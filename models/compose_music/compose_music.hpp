@@ -59,8 +59,8 @@ struct Composer {
     Stack<Lstm<float>> layers = lstm;
     layers.dropout = drop.rate;
     const Packed<float> xs{characters(b.inputs), b.layout};
-    const auto run = unroll::unroll(layers, xs, initial_state(b.layout->lengths.batch()),
-                                    {.key = between});
+    const auto run =
+        unroll::unroll(layers, xs, initial_state(b.layout->lengths.batch()), {.key = between});
     const Var<float> h = dropout(run.outputs.data, drop.rate, out);  // [N, hidden]
     return {cross_entropy(next(h), b.targets) * float(1 / std::numbers::ln2),
             double(b.targets.size())};

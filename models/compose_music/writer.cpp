@@ -51,8 +51,8 @@ class Pen {
 
  private:
   void read(char32_t c) {
-    std::tie(draft_.logits, draft_.state) = composer_.model.step(
-        Indices({1}, {composer_.vocabulary.id(c)}), draft_.state);
+    std::tie(draft_.logits, draft_.state) =
+        composer_.model.step(Indices({1}, {composer_.vocabulary.id(c)}), draft_.state);
   }
 
   const SavedComposer& composer_;

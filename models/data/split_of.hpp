@@ -19,9 +19,7 @@ enum class Split { training, validation, test };
 
 /// Of example `number`, counted from 0.
 [[nodiscard]] constexpr Split split_of(Size number) {
-  return number % 10 == 9   ? Split::test
-         : number % 10 == 8 ? Split::validation
-                            : Split::training;
+  return number % 10 == 9 ? Split::test : number % 10 == 8 ? Split::validation : Split::training;
 }
 
 template <class Example>

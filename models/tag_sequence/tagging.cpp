@@ -88,9 +88,9 @@ SplitExamples<TaggedSentence> read_tagging_data(const std::filesystem::path& pat
   if (!fs::is_directory(path)) return split_examples(read_conll(path, bad));
   SplitExamples<TaggedSentence> parts;
   const bool in_columns = fs::exists(path / "train.txt");
-  for (const auto& [split, name] : {std::pair{Split::training, "train"},
-                                    std::pair{Split::validation, "valid"},
-                                    std::pair{Split::test, "test"}}) {
+  for (const auto& [split, name] :
+       {std::pair{Split::training, "train"}, std::pair{Split::validation, "valid"},
+        std::pair{Split::test, "test"}}) {
     parts[split] = in_columns ? read_conll(path / (std::string(name) + ".txt"), bad)
                               : read_slot_lines(path / name, bad);
   }
