@@ -71,7 +71,8 @@ struct TextClassifier {
 
   // The largest and the mean over the steps of each text: ys [T, B, n] -> [B, 2n].
   [[nodiscard]] static Var<float> pooled(const Var<float>& ys, const Lengths& lengths) {
-    const Var<float> mask = expand(sequence_mask<float>(lengths, ys.size(0)), 2);  // [T, B, 1]
+    const Var<float> mask =
+        expand(transpose(length_mask<float>(lengths.indices(), ys.size(0))), 2);  // [T, B, 1]
     return concat({max(ys + (mask - 1.0f) * 1e9f, {0}), sum(ys, {0}) / sum(mask, {0})}, -1);
   }
 };

@@ -60,7 +60,7 @@ struct Translator {
     const Var<float> xs = dropout(embedding(b.words), rate, key);  // [S, B, embedding]
     const auto run = unroll::unroll(encoder, xs, encoder.initial_state(b.lengths.batch()),
                                     {.lengths = b.lengths});
-    const auto mask = transpose(sequence_mask<float>(b.lengths, b.words.shape()[0]));
+    const auto mask = length_mask<float>(b.lengths.indices(), b.words.shape()[0]);
     return std::pair{attending(decoder, run.outputs, mask),
                      tanh(bridge(concat({run.state.forward, run.state.backward}, -1)))};
   }

@@ -39,7 +39,7 @@ c++ -std=c++20 -O2 -march=native user.cpp $(pkg-config --cflags --libs unroll)
 LD_LIBRARY_PATH="$library" ./a.out
 
 echo "--- static"
-rm -rf -- "$library"/libunroll.so* "$library"/glibc-hwcaps
+rm -rf -- "$library"/libunroll*.so* "$library"/glibc-hwcaps
 c++ -std=c++20 user.cpp $(pkg-config --static --cflags --libs unroll)
 [[ "$(ldd ./a.out)" != *libunroll* ]]
 ./a.out
