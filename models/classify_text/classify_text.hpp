@@ -11,6 +11,7 @@
 #include "unroll/nn/bidirectional.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/embedding.hpp"
+#include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
 #include "unroll/nn/variational.hpp"

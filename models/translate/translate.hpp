@@ -14,6 +14,7 @@
 #include "unroll/models/translate/sentences.hpp"
 #include "unroll/nn/bidirectional.hpp"
 #include "unroll/nn/encoder_decoder.hpp"
+#include "unroll/nn/lengths.hpp"
 #include "unroll/nn/losses.hpp"
 
 namespace unroll {
