@@ -1,3 +1,5 @@
+// Else the headers make mmap another name of mmap64, and both are defined here.
+#undef _FILE_OFFSET_BITS
 #include "unroll/bench/allocation_counter.hpp"
 
 #include <execinfo.h>
