@@ -53,21 +53,26 @@ void add_tunes(Report& page, const std::vector<std::string>& tunes) {
 
 int main(int argc, char** argv) {
   return training_main("16_compose_music", [&] {
-    RunOptions run{.trainer = {.batch = 16, .threads = 2, .clip = 1, .unit = "characters"},
-                   .learning_rate = 5e-3};
+    RunOptions run{.trainer = {.batch = 8, .threads = 2, .clip = 1, .unit = "characters"},
+                   .learning_rate = 4e-3};
     ComposerSizes sizes;
     ComposeOptions how;
-    double drop = 0.3;
+    double drop = 0.5, drop_weights = 0.4;
     std::string data_path, model_file, midi;
     CommandLine line("Learns to write tunes in ABC notation, and writes them.", run);
-    line.add("--data", data_path, "PATH", "ABC files: one, or a folder; without it, generated", "Data");
-    line.add("--generate", model_file, "MODEL", "write a tune for each line \"K:G M:6/8 | GABc\"", "Writing");
-    line.add("--midi", midi, "FILE", "with --generate: also as MIDI (tune.mid, tune.2.mid)", "Writing");
-    line.add("--temperature", how.temperature, "below 1: more probable characters", {0.01, 10}, "Writing");
+    line.add("--data", data_path, "PATH", "ABC files: one, or a folder; without it, generated",
+             "Data");
+    line.add("--generate", model_file, "MODEL", "write a tune for each line \"K:G M:6/8 | GABc\"",
+             "Writing");
+    line.add("--midi", midi, "FILE", "with --generate: also as MIDI (tune.mid, tune.2.mid)",
+             "Writing");
+    line.add("--temperature", how.temperature, "below 1: more probable characters", {0.01, 10},
+             "Writing");
     line.add("--redraws", how.redraws, "of a bar of the wrong length", {0, 1000}, "Writing");
     line.add("--hidden", sizes.hidden, "units of each layer", {1, 4096}, "Network");
     line.add("--layers", sizes.layers, "LSTM layers", {1, 8}, "Network");
     line.add("--dropout", drop, "share of what a layer puts out", {0, 0.9}, "Network");
+    line.add("--drop-weights", drop_weights, "share of the recurrent weights", {0, 0.9}, "Network");
     line.parse(argc, argv);
     if (!model_file.empty()) return generate(model_file, midi, Key(run.trainer.seed), how);
 
@@ -79,20 +84,22 @@ int main(int argc, char** argv) {
     if (bad.skipped() > 0) std::cerr << bad.summary() << '\n';
     if (generated) {  // small, and without dropout: there is always more to see
       if (!line.given("--hidden")) sizes.hidden = 96;
-      if (!line.given("--layers")) sizes.layers = 1;
       if (!line.given("--dropout")) drop = 0;
-      if (!line.given("--batch")) run.trainer.batch = 64;
+      if (!line.given("--drop-weights")) drop_weights = 0;
+      if (!line.given("--batch")) run.trainer.batch = 16;
     }
-    if (run.trainer.epochs + run.trainer.steps == 0) run.trainer.epochs = quick ? 1 : generated ? 3 : 40;
+    if (run.trainer.epochs + run.trainer.steps == 0)
+      run.trainer.epochs = quick ? 1 : generated ? 3 : 26;
     sizes.characters = data.vocabulary.size();
     run.trainer.metadata = composer_metadata(sizes, data.vocabulary);
     const TuneTexts training(data.training, data.vocabulary);
     const Size per_epoch = (training.size() + run.trainer.batch - 1) / run.trainer.batch;
     const Size steps = run.trainer.steps > 0 ? run.trainer.steps : run.trainer.epochs * per_epoch;
-    run.trainer.schedule = Warmup(steps / 50, Cosine{run.learning_rate, steps, run.learning_rate / 50});
+    run.trainer.schedule =
+        Warmup(steps / 50, Cosine{run.learning_rate, steps, run.learning_rate / 50});
 
     const auto loss = [&](const Composer& m, const TuneBatch& b, const Key& key) {
-      return m.loss(b, {drop, key});
+      return m.loss(b, {drop, drop_weights, key});
     };
     const auto bits = [](const Composer& m, const TuneBatch& b) { return m.loss(b); };
     const Composer model = Composer::make(Key(run.trainer.seed), sizes);
@@ -108,18 +115,22 @@ int main(int argc, char** argv) {
                data.baseline.second);
     std::vector<std::string> tunes;
     for (std::uint64_t i = 0; i < (quick ? 5 : 100); ++i) {
-      tunes.push_back(compose({trainer.best(), data.vocabulary}, {}, fold_in(Key(run.trainer.seed), i), how));
+      tunes.push_back(
+          compose({trainer.best(), data.vocabulary}, {}, fold_in(Key(run.trainer.seed), i), how));
     }
     const BarShares drawn = bar_shares(tunes), own = bar_shares(data.test);
-    fmt::print("{} tunes: {:.3f} without a bar too long, {:.3f} with every bar exact; test tunes: {:.3f}, {:.3f}\n",
-               tunes.size(), drawn.readable, drawn.exact, own.readable, own.exact);
+    fmt::print(
+        "{} tunes: {:.3f} without a bar too long, {:.3f} with every bar exact; test tunes: {:.3f}, "
+        "{:.3f}\n",
+        tunes.size(), drawn.readable, drawn.exact, own.readable, own.exact);
     if (!run.report.empty()) {
       Report page("A recurrent network composes", "An LSTM that writes tunes in ABC notation.");
       page.figures({{fmt::format("{:.3f}", reached), "bits per character"},
                     {fmt::format("{:.3f}", data.baseline.second), data.baseline.first},
                     {fmt::format("{:.2f}", drawn.exact), "of its tunes with every bar exact"}});
-      add_learning(page, trainer.history(),
-                   {.loss = "bits per character", .weight = "characters", .levels = {data.baseline}});
+      add_learning(
+          page, trainer.history(),
+          {.loss = "bits per character", .weight = "characters", .levels = {data.baseline}});
       add_tunes(page, tunes);
       add_facts(page, run.command);
       page.write(run.report);

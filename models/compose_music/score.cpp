@@ -84,7 +84,9 @@ Picture piano_roll(const AbcTune& tune, Size sixteenths) {
     }
   }
   return heat_map_svg(cells, rows, columns,
-                      {.x_title = "sixteenths", .y_labels = std::move(labels), .width = 900,
+                      {.x_title = "sixteenths",
+                       .y_labels = std::move(labels),
+                       .width = 900,
                        .height = std::clamp(int(rows) * 16 + 90, 200, 560)});
 }
 

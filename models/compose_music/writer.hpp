@@ -7,7 +7,7 @@
 // The model draws the header line by line; where it begins M: or K: it writes the metre or key that was
 // asked for, and the notes asked for begin the music. Bars are drawn one by one: one that is too long, or
 // too short where no part of a bar may stand (abc_bars.hpp), is taken back, with the model's state, and
-// drawn again, `redraws` times at most. Invariant: a tune is a function of model, request, key and options.
+// drawn again, `redraws` times at most; so is a header that cannot be read. Invariant: a tune is a function of model, request, key and options.
 #pragma once
 
 #include "unroll/models/compose_music/compose_music.hpp"

@@ -79,7 +79,8 @@ AbcTune parse_tune(std::span<const Line> lines, const std::string& name) {
       music.music(line, number);
     }
   }
-  if (header) throw DataError(name, tune.line, "a field K: that ends the header", "none in the tune");
+  if (header)
+    throw DataError(name, tune.line, "a field K: that ends the header", "none in the tune");
   music.end();
   return tune;
 }
@@ -147,9 +148,9 @@ int abc_key(std::string_view key) {
     const auto shift = [&]() -> std::optional<int> {
       if (mode.empty() || mode.find('=') != std::string::npos) return 0;  // clef=bass and the like
       if (mode == "m") return -3;
-      constexpr std::pair<std::string_view, int> modes[] = {
-          {"maj", 0},  {"ion", 0},  {"min", -3}, {"aeo", -3}, {"mix", -1},
-          {"dor", -2}, {"phr", -4}, {"lyd", 1},  {"loc", -5}};
+      constexpr std::pair<std::string_view, int> modes[] = {{"maj", 0},  {"ion", 0},  {"min", -3},
+                                                            {"aeo", -3}, {"mix", -1}, {"dor", -2},
+                                                            {"phr", -4}, {"lyd", 1},  {"loc", -5}};
       for (const auto& [name, by] : modes) {
         if (mode.starts_with(name)) return by;
       }

@@ -49,7 +49,7 @@ struct AbcBar {
 struct AbcTune {
   std::string number, title, metre, unit, key;  // fields X, T, M, L, K of the header, as written
   std::vector<AbcBar> bars;
-  std::string text;       // its lines as they were, without line ends of other systems, '\n' after each
+  std::string text;  // its lines as they were, without line ends of other systems, '\n' after each
   std::int64_t line = 0;  // of its X: in the file
   Size index = 0;         // its number among all tunes read, those left out for errors counted too
 };

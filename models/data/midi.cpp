@@ -60,8 +60,7 @@ void check(const MidiTrack& track) {
   require(track.channel >= 0 && track.channel <= 15, "channels are 0 to 15");
   require(track.program >= 0 && track.program <= 127, "programs are 0 to 127");
   for (const MidiNote& note : track.notes) {
-    require(note.key >= 0 && note.key <= 127,
-            "keys are 0 to 127, not " + std::to_string(note.key));
+    require(note.key >= 0 && note.key <= 127, "keys are 0 to 127, not " + std::to_string(note.key));
     require(note.velocity >= 1 && note.velocity <= 127, "velocities are 1 to 127");
     require(note.start >= 0 && note.length >= 1 && note.start <= largest_delta &&
                 note.length <= largest_delta,
@@ -78,7 +77,8 @@ std::string notes_of(const MidiTrack& track) {
     events.emplace_back(note.start + note.length, 0, note.key, 0);
   }
   std::sort(events.begin(), events.end());
-  std::string out = meta(0x03, track.name) + '\0' + char(0xc0 | track.channel) + char(track.program);
+  std::string out =
+      meta(0x03, track.name) + '\0' + char(0xc0 | track.channel) + char(track.program);
   std::int64_t now = 0;
   for (const auto& [time, on, key, velocity] : events) {
     out += variable_length(time - now);

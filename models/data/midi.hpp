@@ -17,7 +17,7 @@
 namespace unroll {
 
 struct MidiNote {
-  int key = 60;  // 0 to 127, 60 for middle C
+  int key = 60;                        // 0 to 127, 60 for middle C
   std::int64_t start = 0, length = 0;  // in ticks
   int velocity = 90;                   // 1 to 127
 };
@@ -30,9 +30,9 @@ struct MidiTrack {
 };
 
 struct MidiFile {
-  int ticks_per_quarter = 480;      // 1 to 32767
-  double tempo = 120;               // quarter notes a minute
-  int beats = 4, beat_unit = 4;     // the metre; the unit a power of two
+  int ticks_per_quarter = 480;   // 1 to 32767
+  double tempo = 120;            // quarter notes a minute
+  int beats = 4, beat_unit = 4;  // the metre; the unit a power of two
   std::vector<MidiTrack> tracks = {};
 };
 
