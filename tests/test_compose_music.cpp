@@ -21,10 +21,9 @@ const Texts three{"X:1\nK:C\nCDE|\n", "X:2\nM:3/4\nK:G\nGAB cde|G3|\n", "X:3\nK:
 
 SavedComposer small(const Texts& texts, Size layers = 2) {
   const Vocabulary vocabulary = tune_vocabulary(texts);
-  return {Composer::make(Key(4), {.characters = vocabulary.size(),
-                                  .embedding = 8,
-                                  .hidden = 24,
-                                  .layers = layers}),
+  return {Composer::make(
+              Key(4),
+              {.characters = vocabulary.size(), .embedding = 8, .hidden = 24, .layers = layers}),
           vocabulary};
 }
 
@@ -142,7 +141,8 @@ TEST_CASE("generated melodies are ABC with full bars, of the entropy that is sai
   const std::string letters = "CDEFGAB";
   for (const auto& [pair, times] : pairs) {
     for (std::size_t n = 0; n < 7; ++n) {
-      const double p = markov_note_probabilities(4, letters.find(pair[0]), letters.find(pair[1]))[n];
+      const double p =
+          markov_note_probabilities(4, letters.find(pair[0]), letters.find(pair[1]))[n];
       const double share = triples[pair + letters[n]] / times;
       CHECK(std::abs(share - p) < 5 * std::sqrt(p * (1 - p) / times) + 1 / times);
     }
@@ -183,9 +183,9 @@ TEST_CASE("a request is a key, a metre and notes, in any part") {
   CHECK(request("K:A minor M:4/4").metre == "4/4");
   CHECK(request("").key.empty());
   CHECK(request("| A|B").notes == "A|B");
-  CHECK_THROWS_WITH_AS((void)request("Q:3"),
-                       "stdin: line 3: expected a request such as \"K:G M:6/8 | GABc\", found \"Q:3\"",
-                       DataError);
+  CHECK_THROWS_WITH_AS(
+      (void)request("Q:3"),
+      "stdin: line 3: expected a request such as \"K:G M:6/8 | GABc\", found \"Q:3\"", DataError);
   CHECK_THROWS_AS((void)request("K:H"), DataError);
   CHECK_THROWS_AS((void)request("M:6/7"), DataError);
   CHECK_THROWS_AS((void)request("K:G | ?"), DataError);
@@ -234,7 +234,8 @@ TEST_CASE("bars of the wrong length are drawn again") {
   Texts freely, carefully;
   for (std::uint64_t i = 0; i < 10; ++i) {
     const auto written = [&](Size redraws) {
-      return compose(composer, {}, Key(i), {.temperature = 0.8, .redraws = redraws, .max_length = 200});
+      return compose(composer, {}, Key(i),
+                     {.temperature = 0.8, .redraws = redraws, .max_length = 200});
     };
     freely.push_back(written(0));
     carefully.push_back(written(100));
@@ -244,6 +245,6 @@ TEST_CASE("bars of the wrong length are drawn again") {
     CAPTURE(text);
     CHECK(fits_of(text).find_first_of("s!") == std::string::npos);
   }
-  CHECK(bar_shares(Texts{"X:1\nM:4/4\nL:1/4\nK:C\nC4|C3|C4|\n", "X:1\nK:C\n?", "X:1\nK:C\nC"}).readable ==
-        doctest::Approx(2.0 / 3));
+  CHECK(bar_shares(Texts{"X:1\nM:4/4\nL:1/4\nK:C\nC4|C3|C4|\n", "X:1\nK:C\n?", "X:1\nK:C\nC"})
+            .readable == doctest::Approx(2.0 / 3));
 }

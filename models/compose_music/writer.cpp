@@ -242,6 +242,15 @@ std::string compose(const SavedComposer& composer, const TuneRequest& request, c
   return to_utf8(pen.text());
 }
 
+std::vector<std::string> compose_many(const SavedComposer& composer, Size count, const Key& key,
+                                      const ComposeOptions& options) {
+  std::vector<std::string> tunes;
+  for (Size i = 0; i < count; ++i) {
+    tunes.push_back(compose(composer, {}, fold_in(key, std::uint64_t(i)), options));
+  }
+  return tunes;
+}
+
 BarShares bar_shares(std::span<const std::string> texts) {
   BarShares shares;
   for (const std::string& text : texts) {

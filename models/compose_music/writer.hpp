@@ -46,6 +46,11 @@ struct ComposeOptions {
 [[nodiscard]] std::string compose(const SavedComposer& composer, const TuneRequest& request,
                                   const Key& key, const ComposeOptions& options = {});
 
+/// So many tunes of which nothing is asked, with keys folded in from 0 on.
+[[nodiscard]] std::vector<std::string> compose_many(const SavedComposer& composer, Size count,
+                                                    const Key& key,
+                                                    const ComposeOptions& options = {});
+
 /// What part of some tunes can be read without a bar too long, and with every bar exact.
 struct BarShares {
   double readable = 0, exact = 0;
