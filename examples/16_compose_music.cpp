@@ -40,11 +40,12 @@ int generate(const std::string& file, const std::filesystem::path& midi, const K
 
 int main(int argc, char** argv) {
   return training_main("16_compose_music", [&] {
-    RunOptions run{.trainer = {.batch = 8, .threads = 2, .clip = 1, .unit = "characters"},
-                   .learning_rate = 4e-3};
+    RunOptions run{
+        .trainer = {.batch = 8, .threads = 2, .clip = 1, .patience = 6, .unit = "characters"},
+        .learning_rate = 4e-3};
     ComposerSizes sizes;
     ComposeOptions how;
-    ComposerDropout drop{.outputs = 0.5, .weights = 0.4};
+    ComposerDropout drop{.outputs = 0.4};
     std::string data_path, model_file, midi;
     CommandLine line("Learns to write tunes in ABC notation, and writes them.", run);
     line.add("--data", data_path, "PATH", "ABC files; without it, generated tunes", "Data");
@@ -67,7 +68,6 @@ int main(int argc, char** argv) {
     if (generated) {  // small, and without dropout: there is always more to see
       if (!line.given("--hidden")) sizes.hidden = 96;
       if (!line.given("--dropout")) drop.outputs = 0;
-      if (!line.given("--drop-weights")) drop.weights = 0;
       if (!line.given("--batch")) run.trainer.batch = 16;
     }
     if (run.trainer.epochs + run.trainer.steps == 0)

@@ -68,7 +68,8 @@ std::string order(const std::string& music) {
 TEST_CASE("an ABC file is tunes with their headers, texts and places") {
   BadData bad(OnBadData::stop);
   const auto tunes = parse_abc(
-      "% a file\r\nM:3/4\n\nX: 7\r\nT:One\nT:also called\n% note\nM:6/8\nL:1/4\nK:Am % minor\nA|\n\n"
+      "% a file\r\nM:3/4\n\nX: 7\r\nT:One\nT:also called\n% note\nM:6/8\nL:1/4\nK:Am % "
+      "minor\nA|\n\n"
       "words between tunes: not music\n\nX:8\nK:\nC\nX:9\nT:Three\nK:D\nP:A\nD|\n",
       "t.abc", bad);
   REQUIRE(tunes.size() == 3);
@@ -78,8 +79,7 @@ TEST_CASE("an ABC file is tunes with their headers, texts and places") {
   CHECK(tunes[0].unit == "1/4");
   CHECK(tunes[0].key == "Am");
   CHECK(tunes[0].line == 4);
-  CHECK(tunes[0].text ==
-        "X: 7\nT:One\nT:also called\n% note\nM:6/8\nL:1/4\nK:Am % minor\nA|\n");
+  CHECK(tunes[0].text == "X: 7\nT:One\nT:also called\n% note\nM:6/8\nL:1/4\nK:Am % minor\nA|\n");
   CHECK(tunes[1].number == "8");
   CHECK(tunes[2].title == "Three");
   CHECK(tunes[2].index == 2);
@@ -88,9 +88,9 @@ TEST_CASE("an ABC file is tunes with their headers, texts and places") {
 
 TEST_CASE("notes have the pitches of their octave, key and accidentals") {
   CHECK(shown("C,, C, C B c b c' c''") == "36:16 48:16 60:16 71:16 72:16 83:16 84:16 96:16 ");
-  CHECK(shown("FcBe", "L:1/4\nK:D\n") == "66:16 73:16 71:16 76:16 ");      // F and C sharp
-  CHECK(shown("BEAF", "L:1/4\nK:Bb\n") == "70:16 63:16 69:16 65:16 ");     // B and E flat
-  CHECK(shown("FfB", "L:1/4\nK:Em\n") == "66:16 78:16 71:16 ");            // one sharp
+  CHECK(shown("FcBe", "L:1/4\nK:D\n") == "66:16 73:16 71:16 76:16 ");   // F and C sharp
+  CHECK(shown("BEAF", "L:1/4\nK:Bb\n") == "70:16 63:16 69:16 65:16 ");  // B and E flat
+  CHECK(shown("FfB", "L:1/4\nK:Em\n") == "66:16 78:16 71:16 ");         // one sharp
   CHECK(shown("^F _B ^^C __D =F") == "66:16 70:16 62:16 60:16 65:16 ");
   // To the end of the bar, in its octave; then the key again.
   CHECK(shown("^FFf|F =F", "L:1/4\nK:C\n") == "66:16 66:16 77:16 | 65:16 65:16 ");
@@ -100,8 +100,8 @@ TEST_CASE("notes have the pitches of their octave, key and accidentals") {
 TEST_CASE("notes have the lengths of unit, factor, broken rhythm and tuplet") {
   CHECK(shown("C C2 C/2 C/ C// C3/2 C/4", "L:1/4\nK:C\n") ==
         "60:16 60:32 60:8 60:8 60:4 60:24 60:4 ");
-  CHECK(shown("C", "K:C\n") == "60:8 ");           // without a metre: 1/8
-  CHECK(shown("C", "M:2/4\nK:C\n") == "60:4 ");    // below 3/4: 1/16
+  CHECK(shown("C", "K:C\n") == "60:8 ");         // without a metre: 1/8
+  CHECK(shown("C", "M:2/4\nK:C\n") == "60:4 ");  // below 3/4: 1/16
   CHECK(shown("C", "M:3/4\nK:C\n") == "60:8 ");
   CHECK(shown("C>D C<D C>>D") == "60:24 62:8 60:8 62:24 60:28 62:4 ");
   const AbcTune triplet = tune("(3CDE F");
@@ -146,9 +146,9 @@ TEST_CASE("the lengths of metres and the signatures of keys") {
   CHECK(abc_metre("6/8") == 6 * abc_whole_note / 8);
   CHECK(abc_metre("C") == abc_whole_note);
   CHECK(abc_metre("none") == 0);
-  const std::pair<const char*, int> keys[] = {{"G", 1},      {"C", 0},    {"F", -1},   {"Bb", -2},
-                                              {"F#m", 3},    {"Cm", -3},  {"D mix", 1}, {"Ddorian", 0},
-                                              {"E Phr", 0},  {"HP", 2},   {"A minor", 0}};
+  const std::pair<const char*, int> keys[] = {
+      {"G", 1},     {"C", 0},       {"F", -1},    {"Bb", -2}, {"F#m", 3},    {"Cm", -3},
+      {"D mix", 1}, {"Ddorian", 0}, {"E Phr", 0}, {"HP", 2},  {"A minor", 0}};
   for (const auto& [key, fifths] : keys) {
     CAPTURE(key);
     CHECK(abc_key(key) == fifths);
@@ -165,8 +165,8 @@ TEST_CASE("the lengths of metres and the signatures of keys") {
 
 TEST_CASE("bars are exact, parts of one, too short or too long") {
   CHECK(fits("CDEF|C4|C2D2|C5|C3|C4|") == "eee!se");
-  CHECK(fits("C|CDEF|C3|") == "pep");            // the tune may begin again
-  CHECK(fits("C|CDEF|C3:|") == "pep");           // with the pick-up, when it is played again
+  CHECK(fits("C|CDEF|C3|") == "pep");   // the tune may begin again
+  CHECK(fits("C|CDEF|C3:|") == "pep");  // with the pick-up, when it is played again
   CHECK(fits("C|CDEF|C3||") == "pep");
   CHECK(fits("C|CDEF|C3:|D|DDDD|D3:|") == "peppep");
   CHECK(fits("C|CDEF|C2:|") == "pes");
@@ -191,11 +191,13 @@ TEST_CASE("repeats are played twice, each with its ending") {
 }
 
 TEST_CASE("wrong ABC is said with file, line and what was expected") {
-  CHECK(error_in("CD?E") ==
-        "t.abc: line 3: expected a note, a rest, a bar line or a decoration, found '?' in column 3");
+  CHECK(
+      error_in("CD?E") ==
+      "t.abc: line 3: expected a note, a rest, a bar line or a decoration, found '?' in column 3");
   CHECK(error_in("C \"Am D") ==
         "t.abc: line 3: expected \" at the end of a chord symbol, found the end of the line");
-  CHECK(error_in("[CE") == "t.abc: line 3: expected a note of a chord, or ], found the end of the line");
+  CHECK(error_in("[CE") ==
+        "t.abc: line 3: expected a note of a chord, or ], found the end of the line");
   CHECK(error_in("[]").find("a chord with at least one note") != std::string::npos);
   CHECK(error_in("{ab").find("} at the end of grace notes") != std::string::npos);
   CHECK(error_in("^|").find("a note behind an accidental, found '|'") != std::string::npos);

@@ -178,6 +178,7 @@ TEST_CASE("a request is a key, a metre and notes, in any part") {
   CHECK(full.key == "G");
   CHECK(full.metre == "6/8");
   CHECK(full.notes == "GABc");
+  CHECK(full.number == "3");
   CHECK(request("  M:C|").metre == "C");  // the bar line ends the fields
   CHECK(request("K:A minor M:4/4").key == "A minor");
   CHECK(request("K:A minor M:4/4").metre == "4/4");
@@ -196,15 +197,16 @@ TEST_CASE("what was asked for begins the tune, whatever the model would write") 
   const SavedComposer composer = small({"X:1\nT:a\nM:6/8\nK:G\nGABcdef |:2\n"});
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     const std::string text =
-        compose(composer, {"G", "6/8", "GABc"}, Key(seed), {.max_length = 2000});
+        compose(composer, {"G", "6/8", "GABc", "12"}, Key(seed), {.max_length = 2000});
     CAPTURE(text);
     CHECK(text.find("M:6/8\n") < text.find("K:G\nGABc"));
     CHECK(text.find("K:G\nGABc") != std::string::npos);
+    CHECK(text.starts_with("X:12\n"));
     CHECK(text.ends_with('\n'));
-    CHECK(text == compose(composer, {"G", "6/8", "GABc"}, Key(seed), {.max_length = 2000}));
+    CHECK(text == compose(composer, {"G", "6/8", "GABc", "12"}, Key(seed), {.max_length = 2000}));
     CHECK(compose(composer, {}, Key(seed), {.max_length = 30}).find("K:") != std::string::npos);
   }
-  CHECK_THROWS_AS((void)compose(composer, {"F", "", ""}, Key(1)), std::invalid_argument);
+  CHECK_THROWS_AS((void)compose(composer, {"F", "", "", ""}, Key(1)), std::invalid_argument);
   CHECK_THROWS_AS((void)compose(composer, {}, Key(1), {.temperature = 0}), std::invalid_argument);
 }
 

@@ -132,11 +132,11 @@ TEST_CASE("one track is a file of format 0, byte for byte as the specification h
   CHECK(midi_bytes(file) ==
         "MThd\0\0\0\6\0\0\0\1\0\x60"s
         "MTrk\0\0\0\x23"s
-        "\0\xff\x51\3\x07\xa1\x20"s            // 500000 microseconds
-        "\0\xff\x58\4\4\2\x18\x08"s            // 4/4
-        "\0\xff\x03\0"s                        // no name
-        "\0\xc0\0"s                            // program 0
-        "\0\x90\x3c\x40\x81\x48\x80\x3c\0"s    // 200 ticks: 0x81 0x48
+        "\0\xff\x51\3\x07\xa1\x20"s          // 500000 microseconds
+        "\0\xff\x58\4\4\2\x18\x08"s          // 4/4
+        "\0\xff\x03\0"s                      // no name
+        "\0\xc0\0"s                          // program 0
+        "\0\x90\x3c\x40\x81\x48\x80\x3c\0"s  // 200 ticks: 0x81 0x48
         "\0\xff\x2f\0"s);
 }
 
@@ -165,8 +165,8 @@ TEST_CASE("what is written is read again: tempo, metre, names, programs, channel
 
 TEST_CASE("a note may follow one of its key at once") {
   MidiFile file;
-  file.tracks.push_back({.notes = {{.key = 60, .start = 10, .length = 10},
-                                   {.key = 60, .start = 0, .length = 10}}});
+  file.tracks.push_back(
+      {.notes = {{.key = 60, .start = 10, .length = 10}, {.key = 60, .start = 0, .length = 10}}});
   CHECK(read(file).tracks[0].notes.size() == 2);
 }
 

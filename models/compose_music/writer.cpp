@@ -185,6 +185,7 @@ SavedComposer load_composer(const std::filesystem::path& path) {
 TuneRequest parse_request(std::string_view line, const std::string& name, std::int64_t number) {
   const std::string example = "a request such as \"K:G M:6/8 | GABc\"";
   TuneRequest request;
+  request.number = std::to_string(number);
   const auto bar = line.find('|');
   std::string_view fields = line.substr(0, bar);
   const auto next_field = [&] { return fields.find_first_not_of(" \t\r"); };
@@ -239,7 +240,8 @@ std::string compose(const SavedComposer& composer, const TuneRequest& request, c
   }
   pen.write(request.notes);
   write_music(pen, options.redraws);
-  return to_utf8(pen.text());
+  const std::string text = to_utf8(pen.text());
+  return request.number.empty() ? text : "X:" + request.number + text.substr(text.find('\n'));
 }
 
 std::vector<std::string> compose_many(const SavedComposer& composer, Size count, const Key& key,

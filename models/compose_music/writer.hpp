@@ -29,7 +29,8 @@ struct SavedComposer {
 /// What is left empty the model chooses.
 struct TuneRequest {
   std::string key, metre;
-  std::string notes;  // ABC, one line: how the music begins
+  std::string notes;   // ABC, one line: how the music begins
+  std::string number;  // what X: is to say; parse_request: the number of the line
 };
 /// "K:G M:6/8 | GABc": fields K: and M: in any order, then perhaps a bar line and notes. Throws DataError.
 [[nodiscard]] TuneRequest parse_request(std::string_view line, const std::string& name,
