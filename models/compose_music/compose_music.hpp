@@ -1,7 +1,7 @@
 // A composer: one LSTM network that writes tunes character by character, after their key and metre.
 //
 //   const auto model = Composer::make(Key(1), {.characters = vocabulary.size()});
-//   Weighted<float> loss = model.loss(batch, {.rate = 0.3, .key = key});          // bits per character
+//   Weighted<float> loss = model.loss(batch, {.outputs = 0.5, .key = key});          // bits per character
 //   auto [logits, state] = model.step(characters, model.initial_state(B));        // to compose with
 //
 //   x_t = E[character t],  (h_t, c_t) = lstm(x_t, h_{t-1}, c_{t-1}),  p_{t+1} = softmax(V h_t + b)
@@ -26,11 +26,13 @@ namespace unroll {
 
 struct ComposerSizes {
   Size characters = 0;
-  Size embedding = 48, hidden = 256, layers = 2;
+  Size embedding = 48, hidden = 384, layers = 1;
 };
 
+// Shares that are set to 0 while training: of what each layer puts out, and of the recurrent weights, the
+// same in all steps (DropConnect; Merity et al., "Regularizing and optimizing LSTM language models", 2018).
 struct ComposerDropout {
-  double rate = 0;  // of what each layer puts out
+  double outputs = 0, weights = 0;
   Key key = {};
 };
 
@@ -55,13 +57,17 @@ struct Composer {
 
   // The mean of -log2 p over the characters of the tunes, their ends included.
   [[nodiscard]] Weighted<float> loss(const TuneBatch& b, const ComposerDropout& drop = {}) const {
-    const auto [between, out] = split(drop.key);
+    const auto [between, out, weights] = split<3>(drop.key);
     Stack<Lstm<float>> layers = lstm;
-    layers.dropout = drop.rate;
+    layers.dropout = drop.outputs;
+    for (std::size_t k = 0; drop.weights > 0 && k < layers.layers.size(); ++k) {
+      Var<float>& w = layers.layers[k].weight_hh;
+      w = dropout(w, drop.weights, fold_in(weights, k));
+    }
     const Packed<float> xs{characters(b.inputs), b.layout};
     const auto run =
         unroll::unroll(layers, xs, initial_state(b.layout->lengths.batch()), {.key = between});
-    const Var<float> h = dropout(run.outputs.data, drop.rate, out);  // [N, hidden]
+    const Var<float> h = dropout(run.outputs.data, drop.outputs, out);  // [N, hidden]
     return {cross_entropy(next(h), b.targets) * float(1 / std::numbers::ln2),
             double(b.targets.size())};
   }

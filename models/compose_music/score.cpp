@@ -90,4 +90,15 @@ Picture piano_roll(const AbcTune& tune, Size sixteenths) {
                        .height = std::clamp(int(rows) * 16 + 90, 200, 560)});
 }
 
+void add_tunes(Report& report, std::span<const std::string> tunes) {
+  report.section("Tunes that it wrote");
+  for (std::size_t i = 0; i < tunes.size(); ++i) {
+    report.sample("Tune " + std::to_string(i + 1), tunes[i]);
+    BadData bad(OnBadData::skip);
+    for (const AbcTune& tune : parse_abc(tunes[i], "tune", bad)) {
+      report.picture(piano_roll(tune), "Its first bars: pitch upwards, time to the right.");
+    }
+  }
+}
+
 }  // namespace unroll

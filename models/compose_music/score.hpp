@@ -4,9 +4,11 @@
 //   report.picture(piano_roll(tune), "The first bars.");
 #pragma once
 
+#include <span>
+
 #include "unroll/models/data/abc.hpp"
 #include "unroll/models/data/midi.hpp"
-#include "unroll/models/training/pictures.hpp"
+#include "unroll/models/training/report.hpp"
 
 namespace unroll {
 
@@ -25,5 +27,8 @@ enum class Repeats { once, as_written };
 
 /// Pitch upwards, time to the right in sixteenths: the first `sixteenths` of the tune, each bar once.
 [[nodiscard]] Picture piano_roll(const AbcTune& tune, Size sixteenths = 128);
+
+/// A section with these tunes in ABC, each with its piano roll where it can be read.
+void add_tunes(Report& report, std::span<const std::string> tunes);
 
 }  // namespace unroll

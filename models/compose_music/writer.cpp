@@ -62,32 +62,38 @@ class Pen {
   Draft draft_;
 };
 
+// Lines are fields, "T:", or comments; the first is X: and the last K:.
 void write_header(Pen& pen, const TuneRequest& request) {
-  constexpr int most_lines = 16, longest_line = 100;
-  bool metre_written = request.metre.empty();
-  const auto line = [&](char name, const std::string& value) {
-    pen.write(std::string{name, ':'} + value + "\n");
+  constexpr int most_lines = 16, longest_line = 100, most_draws = 100;
+  const auto letter = [](char32_t c) {
+    return (c >= U'A' && c <= U'Z') || (c >= U'a' && c <= U'z');
   };
-  const auto rest_of_line = [&](char32_t c) {
-    for (int i = 0; c != U'\n' && i < longest_line; ++i) {
-      pen.write(c);
-      c = pen.draw();
-    }
+  const auto rest_of_line = [&] {
+    char32_t c = pen.draw();
+    for (int i = 0; c != U'\n' && i < longest_line; ++i, c = pen.draw()) pen.write(c);
     pen.write(U'\n');
   };
-  for (int lines = 0;; ++lines) {
-    const char32_t c = lines < most_lines ? pen.draw() : U'K';
-    if (c == U'M' && !request.metre.empty()) {
-      line('M', request.metre);
-      metre_written = true;
-    } else if (c == U'K') {
-      if (!metre_written) line('M', request.metre);
-      if (request.key.empty()) return rest_of_line(c);
-      return line('K', request.key);
-    } else if (c != U'\n') {
-      rest_of_line(c);
+  const auto line = [&](char name, const std::string& value) {
+    pen.write(std::string{name, ':'} + value);
+    if (value.empty()) return rest_of_line();
+    pen.write(U'\n');
+  };
+  line('X', "");
+  bool metre_written = request.metre.empty();
+  for (int lines = 1;; ++lines) {
+    char32_t c = pen.draw();
+    for (int i = 0; c == U'X' || (!letter(c) && c != U'%'); ++i)
+      c = i < most_draws ? pen.draw() : U'K';
+    if (c == U'K' || lines >= most_lines) break;
+    if (c == U'%') {
+      rest_of_line();
+    } else {
+      line(char(c), c == U'M' ? request.metre : "");
+      metre_written = metre_written || c == U'M';
     }
   }
+  if (!metre_written) line('M', request.metre);
+  line('K', request.key);
 }
 
 std::optional<AbcTune> readable(const std::string& text) {
@@ -179,6 +185,7 @@ SavedComposer load_composer(const std::filesystem::path& path) {
 TuneRequest parse_request(std::string_view line, const std::string& name, std::int64_t number) {
   const std::string example = "a request such as \"K:G M:6/8 | GABc\"";
   TuneRequest request;
+  request.number = std::to_string(number);
   const auto bar = line.find('|');
   std::string_view fields = line.substr(0, bar);
   const auto next_field = [&] { return fields.find_first_not_of(" \t\r"); };
@@ -225,10 +232,25 @@ std::string compose(const SavedComposer& composer, const TuneRequest& request, c
     fail("compose", "the temperature and max_length must be positive, redraws not negative");
   }
   Pen pen(composer, key, options);
+  const Draft blank = pen.draft();
   write_header(pen, request);
+  for (Size i = 0; i < options.redraws && !readable(to_utf8(pen.text())); ++i) {
+    pen.take_back(blank);
+    write_header(pen, request);
+  }
   pen.write(request.notes);
   write_music(pen, options.redraws);
-  return to_utf8(pen.text());
+  const std::string text = to_utf8(pen.text());
+  return request.number.empty() ? text : "X:" + request.number + text.substr(text.find('\n'));
+}
+
+std::vector<std::string> compose_many(const SavedComposer& composer, Size count, const Key& key,
+                                      const ComposeOptions& options) {
+  std::vector<std::string> tunes;
+  for (Size i = 0; i < count; ++i) {
+    tunes.push_back(compose(composer, {}, fold_in(key, std::uint64_t(i)), options));
+  }
+  return tunes;
 }
 
 BarShares bar_shares(std::span<const std::string> texts) {

@@ -7,7 +7,7 @@
 // The model draws the header line by line; where it begins M: or K: it writes the metre or key that was
 // asked for, and the notes asked for begin the music. Bars are drawn one by one: one that is too long, or
 // too short where no part of a bar may stand (abc_bars.hpp), is taken back, with the model's state, and
-// drawn again, `redraws` times at most. Invariant: a tune is a function of model, request, key and options.
+// drawn again, `redraws` times at most; so is a header that cannot be read. Invariant: a tune is a function of model, request, key and options.
 #pragma once
 
 #include "unroll/models/compose_music/compose_music.hpp"
@@ -29,7 +29,8 @@ struct SavedComposer {
 /// What is left empty the model chooses.
 struct TuneRequest {
   std::string key, metre;
-  std::string notes;  // ABC, one line: how the music begins
+  std::string notes;   // ABC, one line: how the music begins
+  std::string number;  // what X: is to say; parse_request: the number of the line
 };
 /// "K:G M:6/8 | GABc": fields K: and M: in any order, then perhaps a bar line and notes. Throws DataError.
 [[nodiscard]] TuneRequest parse_request(std::string_view line, const std::string& name,
@@ -45,6 +46,11 @@ struct ComposeOptions {
 /// no sense, and for a request with characters that the model does not know.
 [[nodiscard]] std::string compose(const SavedComposer& composer, const TuneRequest& request,
                                   const Key& key, const ComposeOptions& options = {});
+
+/// So many tunes of which nothing is asked, with keys folded in from 0 on.
+[[nodiscard]] std::vector<std::string> compose_many(const SavedComposer& composer, Size count,
+                                                    const Key& key,
+                                                    const ComposeOptions& options = {});
 
 /// What part of some tunes can be read without a bar too long, and with every bar exact.
 struct BarShares {
