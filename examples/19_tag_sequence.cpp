@@ -41,22 +41,13 @@ void write_report(const RunOptions& run, const auto& trainer, const TagEncoder& 
                   const std::vector<TaggedSentence>& test, double baseline) {
   const TagLists tags = tags_of(trainer.best(), encoder, test);
   const TaggingScores scores = tagging_scores(tags, test);
-  std::vector<std::vector<TaggedWord>> shown;
-  for (std::size_t i = 0; i < std::min<std::size_t>(30, test.size()); ++i) {
-    auto& words = shown.emplace_back();
-    const auto right = to_iob2(test[i].tags);
-    for (std::size_t t = 0; t < right.size(); ++t) {
-      const auto name = [](const std::string& tag) { return tag == "O" ? "" : tag.substr(2); };
-      words.push_back({test[i].words[t], name(tags[i][t]), name(right[t])});
-    }
-  }
   Report page("Tags for words", fmt::format("{} sentences to test on", grouped(Size(test.size()))));
   page.figures({{fmt::format("{:.3f}", scores.f1), "F1 of spans"},
                 {fmt::format("{:.3f}", scores.precision), "precision"},
                 {fmt::format("{:.3f}", scores.recall), "recall"},
                 {fmt::format("{:.3f}", baseline), "F1 of each word's most frequent tag"}});
   add_learning(page, trainer.history(), {.loss = "loss of a sentence", .metric = "F1"});
-  add_tagged_text(page, shown);
+  add_tagged_text(page, tagged_words(tags, test));
   const auto types = types_of(encoder);
   add_confusion_matrix(page, type_confusions(tags, test, types), types);
   add_facts(page, run.command);
@@ -86,18 +77,22 @@ int main(int argc, char** argv) {
 
     BadData bad(run.bad_data);
     const bool quick = run.quick == Quick::yes;
-    const auto parts = source.empty() ? generated(quick ? 500 : 3000) : read_tagging_data(source, bad);
+    const auto parts =
+        source.empty() ? generated(quick ? 500 : 3000) : read_tagging_data(source, bad);
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
+    check_parts(parts);
     const auto& training = parts[Split::training];
     const auto& validation = parts[Split::validation];
     const auto& test = parts[Split::test];
     const bool has_end = line.given("--epochs") || line.given("--steps") || line.given("--seconds");
     // Small sets are seen more often.
-    if (!has_end) run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
+    if (!has_end)
+      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
 
     const auto encoder = TagEncoder::of(training);
-    const auto tagger = Tagger::make(Key(run.trainer.seed), encoder.sizes(sizes, !no_letters, !no_shapes),
-                                     encoder.tags.tokens());
+    const auto tagger =
+        Tagger::make(Key(run.trainer.seed), encoder.sizes(sizes, !no_letters, !no_shapes),
+                     encoder.tags.tokens());
     run.trainer.metadata = encoder.metadata(tagger);
     run.trainer.schedule = falling_rate(run, Size(training.size()));
     Trainer trainer(tagger, Adam(tagger, {.learning_rate = run.learning_rate}), run.trainer);
@@ -105,7 +100,8 @@ int main(int argc, char** argv) {
       return tagging_scores(tags_of(t, encoder, validation), validation).f1;
     };
     trainer.validate_on(
-        encoder.examples(validation), [](const Tagger& t, const TaggingBatch& b) { return t.loss(b); },
+        encoder.examples(validation),
+        [](const Tagger& t, const TaggingBatch& b) { return t.loss(b); },
         Metric("F1", Aim::higher, f1));
     const auto result = trainer.fit(
         encoder.examples(training),
@@ -113,8 +109,10 @@ int main(int argc, char** argv) {
 
     const TaggingScores found = tagging_scores(tags_of(trainer.best(), encoder, test), test);
     const double baseline = tagging_scores(most_frequent_tags(training, test), test).f1;
-    fmt::print("test F1 {:.4f} (precision {:.4f}, recall {:.4f}), tags right {:.4f}; most frequent tags: F1 {:.4f}\n",
-               found.f1, found.precision, found.recall, found.right_tags, baseline);
+    fmt::print(
+        "test F1 {:.4f} (precision {:.4f}, recall {:.4f}), tags right {:.4f}; most frequent tags: "
+        "F1 {:.4f}\n",
+        found.f1, found.precision, found.recall, found.right_tags, baseline);
     if (!run.report.empty()) write_report(run, trainer, encoder, test, baseline);
     if (argc > 1 || result.ending == Ending::interrupted) return 0;
     examples::Checks checks;

@@ -65,8 +65,8 @@ TEST_CASE("a small step against the gradient lowers the loss by its length squar
   tree_for_each([&](const auto& g) { squares += double(sum(square(g)).item()); }, gradient);
   REQUIRE(squares > 0.01);
   const double step = 1e-2;
-  const auto moved = tree_map([&](const auto& p, const auto& g) { return p - float(step) * g; },
-                              model, gradient);
+  const auto moved =
+      tree_map([&](const auto& p, const auto& g) { return p - float(step) * g; }, model, gradient);
   CHECK(value.item() - loss(moved).item() == doctest::Approx(step * squares).epsilon(0.05));
 }
 
@@ -85,6 +85,10 @@ TEST_CASE("words are in lower case with their punctuation apart, characters are 
         Strings{"(", "fine", "!", ")", "it's", "\"", "a-1", "\"", "."});
   CHECK(units_of("...", Units::words) == Strings{".", ".", "."});
   CHECK(units_of("Zoë ", Units::characters) == Strings{"Z", "o", "ë", " "});
+  CHECK(units_named("characters") == Units::characters);
+  CHECK_THROWS_WITH_AS((void)units_named("word"),
+                       "[units] there are words and characters, no \"word\"",
+                       std::invalid_argument);
   CHECK(usual_units(std::vector<LabelledText>{{"Maria", "x"}, {"De La Cruz", "x"}}) ==
         Units::characters);
   CHECK(usual_units(std::vector<LabelledText>{{"a fine film", "x"}}) == Units::words);
@@ -125,7 +129,7 @@ TEST_CASE("rows of confusions are the labels") {
 }
 
 TEST_CASE("in generated reviews the last clause decides and not turns it round") {
-  const std::set<std::string> praise{"good",  "fine",  "clever", "moving", "funny",  "bright",
+  const std::set<std::string> praise{"good",  "fine",  "clever", "moving", "funny",   "bright",
                                      "witty", "fresh", "superb", "lovely", "gripping"};
   const auto reviews = generated_reviews(Key(5), 400);
   std::size_t with_but = 0, positive = 0;

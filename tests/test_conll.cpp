@@ -24,10 +24,10 @@ Sentences slots(std::string_view words, std::string_view tags, OnBadData policy 
 }  // namespace
 
 TEST_CASE("sentences in two or four columns, with documents and blank lines of all kinds") {
-  CHECK(parsed("a O\nb I-PER\n\nc O\n") ==
-        Sentences{{{"a", "b"}, {"O", "I-PER"}}, {{"c"}, {"O"}}});
-  CHECK(parsed("\n\t\n-DOCSTART- -X- -X- O\n\nEU NNP B-NP S-ORG\nrejects\tVBZ  B-VP\tO\n \t \n\n") ==
-        Sentences{{{"EU", "rejects"}, {"S-ORG", "O"}}});
+  CHECK(parsed("a O\nb I-PER\n\nc O\n") == Sentences{{{"a", "b"}, {"O", "I-PER"}}, {{"c"}, {"O"}}});
+  CHECK(
+      parsed("\n\t\n-DOCSTART- -X- -X- O\n\nEU NNP B-NP S-ORG\nrejects\tVBZ  B-VP\tO\n \t \n\n") ==
+      Sentences{{{"EU", "rejects"}, {"S-ORG", "O"}}});
   CHECK(parsed("-DOCSTART-\na O\n") == Sentences{{{"a"}, {"O"}}});
   CHECK(parsed("caf\xE9 O\r\n") == Sentences{{{"café"}, {"O"}}});
   CHECK(parsed("").empty());

@@ -14,7 +14,8 @@ namespace {
 
 std::vector<std::string> shown(const std::vector<LabelledText>& texts) {
   std::vector<std::string> out;
-  for (const auto& t : texts) out.push_back(std::to_string(t.number) + " " + t.label + ": " + t.text);
+  for (const auto& t : texts)
+    out.push_back(std::to_string(t.number) + " " + t.label + ": " + t.text);
   return out;
 }
 using Strings = std::vector<std::string>;
@@ -44,10 +45,11 @@ TEST_CASE("lines are UTF-8 whatever the file is") {
   CHECK(text_lines("", "f").empty());
   CHECK(text_lines("caf\xE9", "f") == Strings{"café"});  // latin-1
   CHECK(text_lines("café", "f") == Strings{"café"});
-  CHECK_THROWS_WITH_AS((void)text_lines(std::string("a\nb\0c", 5), "f"),
-                       "f: line 2: expected text in UTF-8 or latin-1, found a zero byte (binary, or "
-                       "UTF-16?)",
-                       DataError);
+  CHECK_THROWS_WITH_AS(
+      (void)text_lines(std::string("a\nb\0c", 5), "f"),
+      "f: line 2: expected text in UTF-8 or latin-1, found a zero byte (binary, or "
+      "UTF-16?)",
+      DataError);
   CHECK(split_characters("aé€") == Strings{"a", "é", "€"});
   CHECK(split_characters("\x80\xFF") == Strings{"\x80", "\xFF"});
   CHECK(split_characters("").empty());
@@ -73,9 +75,9 @@ TEST_CASE("bad lines are named, or counted and skipped") {
                        "file: line 3: expected a label in the first column, found none", DataError);
   CHECK_THROWS_WITH_AS((void)parsed("pos\t \n", tsv),
                        "file: line 1: expected a text after the label, found none", DataError);
-  CHECK_THROWS_WITH_AS((void)parsed("1,a\n2,\"b\n3,c\n", csv),
-                       "file: line 2: expected a quote that ends the field, found the end of the file",
-                       DataError);
+  CHECK_THROWS_WITH_AS(
+      (void)parsed("1,a\n2,\"b\n3,c\n", csv),
+      "file: line 2: expected a quote that ends the field, found the end of the file", DataError);
   CHECK(parsed("pos\ta\nneg\npos\tb\n", tsv, OnBadData::skip) == Strings{"0 pos: a", "1 pos: b"});
   BadData bad(OnBadData::skip);
   (void)parse_labelled_text("1,a\n2,\"b\n", "file", csv, bad);
@@ -120,6 +122,8 @@ TEST_CASE("of ten examples the ninth validates and the tenth tests") {
   CHECK(parts[Split::validation] == std::vector<int>{8, 18});
   CHECK(parts[Split::test] == std::vector<int>{9, 19});
   CHECK(parts[Split::training].size() == 19);
+  CHECK_NOTHROW(check_parts(parts));
+  CHECK_THROWS_AS(check_parts(split_examples(std::vector<int>(9))), std::invalid_argument);
   const auto other = split_examples(numbers, [](int x, Size) { return x + 1; });
   CHECK(other[Split::test] == std::vector<int>{8, 18});
 }

@@ -53,8 +53,8 @@ TEST_CASE("without a field the loss is that of each word by itself, added up ove
   const Tagger tagger = small(encoder, false);
   const Var<float> e = tagger.emissions(batch_of(encoder, {1})).data;  // [3, 5]
   const auto scores = e.to_vector();
-  const std::vector<std::size_t> truth{
-      std::size_t(encoder.tags.id("B-PER")), 0, 0};  // I-PER begins a span
+  const std::vector<std::size_t> truth{std::size_t(encoder.tags.id("B-PER")), 0,
+                                       0};  // I-PER begins a span
   double expected = 0;
   for (std::size_t t = 0; t < 3; ++t) {
     double all = 0;
@@ -67,7 +67,8 @@ TEST_CASE("without a field the loss is that of each word by itself, added up ove
         doctest::Approx((expected + other) / 2).epsilon(1e-5));
 }
 
-TEST_CASE("with a field the loss is -log of the share of a sentence's tags among all that are allowed") {
+TEST_CASE(
+    "with a field the loss is -log of the share of a sentence's tags among all that are allowed") {
   const auto encoder = TagEncoder::of(sentences);
   const Tagger tagger = small(encoder, true);
   const auto e = tagger.emissions(batch_of(encoder, {1})).data.to_vector();
@@ -208,7 +209,8 @@ TEST_CASE("data come as one file, or as a folder of parts") {
     std::filesystem::create_directories(folder / "columns");
     std::ofstream(folder / "columns" / (part + ".txt")) << part << " B-x\n";
   }
-  CHECK(read_tagging_data(folder / "slots", bad)[Split::validation].at(0).words == Strings{"valid"});
+  CHECK(read_tagging_data(folder / "slots", bad)[Split::validation].at(0).words ==
+        Strings{"valid"});
   CHECK(read_tagging_data(folder / "columns", bad)[Split::test].at(0).tags == Strings{"B-x"});
   CHECK_THROWS_AS((void)read_tagging_data(folder / "nothing", bad), FileError);
 }

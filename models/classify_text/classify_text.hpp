@@ -87,7 +87,8 @@ struct BagOfUnits {
   [[nodiscard]] static BagOfUnits make(Size vocabulary, Size labels) {
     return {{zeros<float>({vocabulary, labels})}, zeros<float>({labels})};
   }
-  [[nodiscard]] Var<float> operator()(const TextBatch& batch, const std::optional<Key>& = {}) const {
+  [[nodiscard]] Var<float> operator()(const TextBatch& batch,
+                                      const std::optional<Key>& = {}) const {
     return sum(unpack(Packed<float>{weight(batch.units), batch.layout}), {0}) + bias;
   }
 };

@@ -26,7 +26,7 @@ constexpr std::array subjects{"plot",   "cast",     "music",   "ending", "script
 constexpr std::array degrees{"very", "rather", "quite", "truly", "really", "somewhat"};
 constexpr std::array praise{"good",  "fine",  "clever", "moving", "funny",   "bright",
                             "witty", "fresh", "superb", "lovely", "gripping"};
-constexpr std::array blame{"bad",   "dull",  "weak",  "flat",   "boring", "clumsy",
+constexpr std::array blame{"bad",   "dull",  "weak",  "flat",     "boring", "clumsy",
                            "silly", "stale", "awful", "lifeless", "tired"};
 
 struct Clause {
@@ -39,8 +39,7 @@ Clause clause(Dice& dice) {
   std::string judgement = turned ? "not " : "";
   if (dice.chance(0.4)) judgement += std::string(dice.one_of(degrees)) + " ";
   judgement += praises ? dice.one_of(praise) : dice.one_of(blame);
-  return {dice.chance(0.3) ? "i found " + subject + " " + judgement
-                           : subject + " was " + judgement,
+  return {dice.chance(0.3) ? "i found " + subject + " " + judgement : subject + " was " + judgement,
           praises != turned};
 }
 

@@ -167,9 +167,8 @@ std::vector<LabelledText> read_labelled_text(const fs::path& path, BadData& bad)
   if (fs::is_directory(path)) {
     texts = read_folder(path, bad);
   } else {
-    const auto format =
-        lower_ascii(path.extension().string()) == ".csv" ? LabelledTextFormat::csv
-                                                         : LabelledTextFormat::tsv;
+    const auto format = lower_ascii(path.extension().string()) == ".csv" ? LabelledTextFormat::csv
+                                                                         : LabelledTextFormat::tsv;
     texts = parse_labelled_text(read_whole_file(path), path.string(), format, bad);
   }
   if (texts.empty()) {

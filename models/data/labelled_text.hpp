@@ -30,7 +30,8 @@ namespace unroll {
 struct LabelledText {
   std::string text = {};
   std::string label = {};
-  Size number = 0;  // its place, for split_of(): within its class where each class has files of its own
+  Size number =
+      0;  // its place, for split_of(): within its class where each class has files of its own
 };
 
 enum class LabelledTextFormat { tsv, csv };
@@ -38,7 +39,8 @@ enum class LabelledTextFormat { tsv, csv };
 /// Throws DataError, with the line, for a line without a text or a quote that does not end.
 [[nodiscard]] std::vector<LabelledText> parse_labelled_text(std::string_view bytes,
                                                             const std::string& name,
-                                                            LabelledTextFormat format, BadData& bad);
+                                                            LabelledTextFormat format,
+                                                            BadData& bad);
 
 /// A .tsv or .csv file, or one of the folders. Throws FileError where something cannot be read,
 /// DataError where there is nothing of the kind.

@@ -19,9 +19,10 @@ std::vector<TaggedSentence> parse_slot_lines(std::string_view words, std::string
       TaggedSentence s{split_words(word_lines[i]), split_words(tag_lines[i])};
       const auto line = std::int64_t(i) + 1;
       if (s.words.size() != s.tags.size()) {
-        throw DataError(tags_name, line,
-                        std::to_string(s.words.size()) + " tags, one for each word of " + words_name,
-                        std::to_string(s.tags.size()));
+        throw DataError(
+            tags_name, line,
+            std::to_string(s.words.size()) + " tags, one for each word of " + words_name,
+            std::to_string(s.tags.size()));
       }
       for (const std::string& tag : s.tags) {
         if (!is_span_tag(tag)) {
@@ -44,8 +45,8 @@ std::vector<TaggedSentence> parse_slot_lines(std::string_view words, std::string
 
 std::vector<TaggedSentence> read_slot_lines(const std::filesystem::path& folder, BadData& bad) {
   const auto in = folder / "seq.in", out = folder / "seq.out";
-  auto sentences = parse_slot_lines(read_whole_file(in), read_whole_file(out), in.string(),
-                                    out.string(), bad);
+  auto sentences =
+      parse_slot_lines(read_whole_file(in), read_whole_file(out), in.string(), out.string(), bad);
   if (sentences.empty()) throw DataError(in.string(), 1, "sentences", "none");
   return sentences;
 }

@@ -19,9 +19,7 @@ enum class Split { training, validation, test };
 
 /// Of example `number`, counted from 0.
 [[nodiscard]] constexpr Split split_of(Size number) {
-  return number % 10 == 9   ? Split::test
-         : number % 10 == 8 ? Split::validation
-                            : Split::training;
+  return number % 10 == 9 ? Split::test : number % 10 == 8 ? Split::validation : Split::training;
 }
 
 template <class Example>
@@ -50,6 +48,17 @@ template <class Example, class Number>
 template <class Example>
 [[nodiscard]] SplitExamples<Example> split_examples(std::vector<Example> examples) {
   return split_examples(std::move(examples), [](const Example&, Size place) { return place; });
+}
+
+/// Throws std::invalid_argument where a part has no examples.
+template <class Example>
+void check_parts(const SplitExamples<Example>& parts) {
+  for (const Split s : {Split::training, Split::validation, Split::test}) {
+    if (parts[s].empty()) {
+      fail("split",
+           "a part is empty (training, validation or test): ten examples are needed at least");
+    }
+  }
 }
 
 }  // namespace unroll

@@ -33,7 +33,8 @@ struct TagEncoder {
   [[nodiscard]] static TagEncoder of(std::span<const TaggedSentence> training);
 
   /// The sizes of the vocabularies, in options that otherwise stay; 0 for letters and shapes left out.
-  [[nodiscard]] TaggerOptions sizes(TaggerOptions options, bool with_letters, bool with_shapes) const;
+  [[nodiscard]] TaggerOptions sizes(TaggerOptions options, bool with_letters,
+                                    bool with_shapes) const;
 
   /// Tags may be missing, and types that it does not know count as O: nothing can be learned of them.
   [[nodiscard]] Sentence encode(const TaggedSentence& sentence) const;

@@ -85,11 +85,13 @@ struct Tagger {
   }
 
   // What each word is, before the sentence is read: [N, size].
-  [[nodiscard]] Var<float> word_vectors(const TaggingBatch& b, const std::optional<Key>& key) const {
+  [[nodiscard]] Var<float> word_vectors(const TaggingBatch& b,
+                                        const std::optional<Key>& key) const {
     std::vector<Var<float>> parts{words(key ? some_unknown(b.words, *key) : b.words)};
     if (speller) {
-      const auto read = unroll::unroll(*speller, Packed<float>{(*letters)(b.letters), b.letters_layout},
-                                       speller->initial_state(b.letters_layout->lengths.batch()));
+      const auto read =
+          unroll::unroll(*speller, Packed<float>{(*letters)(b.letters), b.letters_layout},
+                         speller->initial_state(b.letters_layout->lengths.batch()));
       parts.push_back(take(concat({read.state.forward.h, read.state.backward.h}, -1), b.spelling));
     }
     if (shapes) parts.push_back((*shapes)(b.shapes));
@@ -100,9 +102,9 @@ struct Tagger {
                                         const std::optional<Key>& key = {}) const {
     const auto [for_words, for_reader, for_outputs] = split<3>(key.value_or(Key()));
     const auto own = [&](const Key& k) { return key ? std::optional(k) : std::nullopt; };
-    const auto run = unroll::unroll(reader, Packed<float>{word_vectors(b, own(for_words)), b.layout},
-                                    reader.initial_state(b.layout->lengths.batch()),
-                                    {.key = own(for_reader)});
+    const auto run =
+        unroll::unroll(reader, Packed<float>{word_vectors(b, own(for_words)), b.layout},
+                       reader.initial_state(b.layout->lengths.batch()), {.key = own(for_reader)});
     const Var<float>& seen = run.outputs.data;
     return {scores(key ? dropout(seen, dropout_rate, for_outputs) : seen), b.layout};
   }
