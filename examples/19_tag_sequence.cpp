@@ -1,6 +1,6 @@
 // Many-to-many of equal length: learns to tag the words of sentences, and tags what it is given.
 //
-//   19_tag_sequence                                     the task that it makes itself, a minute
+//   19_tag_sequence                                     the task that it makes itself, seconds
 //   19_tag_sequence --data wikigold.conll.txt           names of people, places, ...; or --data snips
 //   echo "play the song nude" | 19_tag_sequence --predict run.best.safetensors
 //
@@ -85,9 +85,8 @@ int main(int argc, char** argv) {
     const auto& validation = parts[Split::validation];
     const auto& test = parts[Split::test];
     const bool has_end = line.given("--epochs") || line.given("--steps") || line.given("--seconds");
-    // Small sets are seen more often.
     if (!has_end)
-      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
+      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 30);
 
     const auto encoder = TagEncoder::of(training);
     const auto tagger =

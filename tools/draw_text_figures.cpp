@@ -25,7 +25,7 @@ std::string reading(Answers answers) {
   const auto [table, cell, answer] =
       lift(tape, std::tuple{Embedding<double>::make(a, 5, 3), Elman<double>::make(b, 3, 4),
                             Linear<double>::make(c, 4, 2)});
-  Names<double> names{{table.weight, "words"}, {cell.U, "U"},          {cell.W, "W"},
+  Names<double> names{{table.weight, "words"}, {cell.U, "U"},        {cell.W, "W"},
                       {cell.b, "b"},           {answer.weight, "V"}, {answer.bias, "c"}};
   std::vector<Var<double>> ends, losses;
   Var<double> state = cell.initial_state(1);
@@ -50,8 +50,8 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: draw_text_figures FOLDER\n");
     return 2;
   }
-  for (const auto& [name, answers] : {std::pair{"classify_text", Answers::one},
-                                      std::pair{"tag_sequence", Answers::each_step}}) {
+  for (const auto& [name, answers] :
+       {std::pair{"classify_text", Answers::one}, std::pair{"tag_sequence", Answers::each_step}}) {
     const Picture picture = graph_svg(reading(answers));
     if (!picture.ok()) {
       fmt::print(stderr, "draw_text_figures: {}\n", picture.problem);

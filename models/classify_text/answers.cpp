@@ -22,9 +22,10 @@ void add_answers(Report& report, const Var<float>& probabilities, const TextEnco
                                      is_right ? "" : ", but it is " + texts[i].label),
                          texts[i].text);
   }
-  add_samples(report, "Answers", samples,
-              "Some of the test texts under the answer, its probability, and the truth where that is "
-              "another.");
+  add_samples(
+      report, "Answers", samples,
+      "Some of the test texts under the answer, its probability, and the truth where that is "
+      "another.");
 }
 
 }  // namespace unroll
