@@ -3,7 +3,6 @@
 //   19_tag_sequence                                     the task that it makes itself, seconds
 //   19_tag_sequence --data wikigold.conll.txt           names of people, places, ...; or --data snips
 //   echo "play the song nude" | 19_tag_sequence --predict run.best.safetensors
-//
 // Data: a file in columns, or a folder with train, valid and test (models/tag_sequence/tagging.hpp).
 // --no-crf, --no-letters and --no-shapes leave parts of the network out. Scores: docs/tag_sequence.md.
 #include <fmt/format.h>
@@ -84,9 +83,9 @@ int main(int argc, char** argv) {
     const auto& training = parts[Split::training];
     const auto& validation = parts[Split::validation];
     const auto& test = parts[Split::test];
-    const bool has_end = line.given("--epochs") || line.given("--steps") || line.given("--seconds");
-    if (!has_end)
+    if (!line.given("--epochs") && !line.given("--steps") && !line.given("--seconds")) {
       run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 30);
+    }
 
     const auto encoder = TagEncoder::of(training);
     const auto tagger =
