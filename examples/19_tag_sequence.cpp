@@ -1,9 +1,8 @@
 // Many-to-many of equal length: learns to tag the words of sentences, and tags what it is given.
 //
-//   19_tag_sequence                                     the task that it makes itself, a minute
+//   19_tag_sequence                                     the task that it makes itself, seconds
 //   19_tag_sequence --data wikigold.conll.txt           names of people, places, ...; or --data snips
 //   echo "play the song nude" | 19_tag_sequence --predict run.best.safetensors
-//
 // Data: a file in columns, or a folder with train, valid and test (models/tag_sequence/tagging.hpp).
 // --no-crf, --no-letters and --no-shapes leave parts of the network out. Scores: docs/tag_sequence.md.
 #include <fmt/format.h>
@@ -41,22 +40,13 @@ void write_report(const RunOptions& run, const auto& trainer, const TagEncoder& 
                   const std::vector<TaggedSentence>& test, double baseline) {
   const TagLists tags = tags_of(trainer.best(), encoder, test);
   const TaggingScores scores = tagging_scores(tags, test);
-  std::vector<std::vector<TaggedWord>> shown;
-  for (std::size_t i = 0; i < std::min<std::size_t>(30, test.size()); ++i) {
-    auto& words = shown.emplace_back();
-    const auto right = to_iob2(test[i].tags);
-    for (std::size_t t = 0; t < right.size(); ++t) {
-      const auto name = [](const std::string& tag) { return tag == "O" ? "" : tag.substr(2); };
-      words.push_back({test[i].words[t], name(tags[i][t]), name(right[t])});
-    }
-  }
   Report page("Tags for words", fmt::format("{} sentences to test on", grouped(Size(test.size()))));
   page.figures({{fmt::format("{:.3f}", scores.f1), "F1 of spans"},
                 {fmt::format("{:.3f}", scores.precision), "precision"},
                 {fmt::format("{:.3f}", scores.recall), "recall"},
                 {fmt::format("{:.3f}", baseline), "F1 of each word's most frequent tag"}});
   add_learning(page, trainer.history(), {.loss = "loss of a sentence", .metric = "F1"});
-  add_tagged_text(page, shown);
+  add_tagged_text(page, tagged_words(tags, test));
   const auto types = types_of(encoder);
   add_confusion_matrix(page, type_confusions(tags, test, types), types);
   add_facts(page, run.command);
@@ -89,13 +79,13 @@ int main(int argc, char** argv) {
     const auto parts =
         source.empty() ? generated(quick ? 500 : 3000) : read_tagging_data(source, bad);
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
+    check_parts(parts);
     const auto& training = parts[Split::training];
     const auto& validation = parts[Split::validation];
     const auto& test = parts[Split::test];
-    const bool has_end = line.given("--epochs") || line.given("--steps") || line.given("--seconds");
-    // Small sets are seen more often.
-    if (!has_end)
-      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 40);
+    if (!line.given("--epochs") && !line.given("--steps") && !line.given("--seconds")) {
+      run.trainer.epochs = quick ? 2 : std::clamp<Size>(60'000 / Size(training.size()), 8, 30);
+    }
 
     const auto encoder = TagEncoder::of(training);
     const auto tagger =

@@ -85,6 +85,10 @@ TEST_CASE("words are in lower case with their punctuation apart, characters are 
         Strings{"(", "fine", "!", ")", "it's", "\"", "a-1", "\"", "."});
   CHECK(units_of("...", Units::words) == Strings{".", ".", "."});
   CHECK(units_of("Zoë ", Units::characters) == Strings{"Z", "o", "ë", " "});
+  CHECK(units_named("characters") == Units::characters);
+  CHECK_THROWS_WITH_AS((void)units_named("word"),
+                       "[units] there are words and characters, no \"word\"",
+                       std::invalid_argument);
   CHECK(usual_units(std::vector<LabelledText>{{"Maria", "x"}, {"De La Cruz", "x"}}) ==
         Units::characters);
   CHECK(usual_units(std::vector<LabelledText>{{"a fine film", "x"}}) == Units::words);

@@ -122,6 +122,8 @@ TEST_CASE("of ten examples the ninth validates and the tenth tests") {
   CHECK(parts[Split::validation] == std::vector<int>{8, 18});
   CHECK(parts[Split::test] == std::vector<int>{9, 19});
   CHECK(parts[Split::training].size() == 19);
+  CHECK_NOTHROW(check_parts(parts));
+  CHECK_THROWS_AS(check_parts(split_examples(std::vector<int>(9))), std::invalid_argument);
   const auto other = split_examples(numbers, [](int x, Size) { return x + 1; });
   CHECK(other[Split::test] == std::vector<int>{8, 18});
 }

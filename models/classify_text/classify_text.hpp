@@ -97,9 +97,11 @@ struct BagOfUnits {
 
 /// -log p(label), mean over the batch; with a key in training.
 struct TextLoss {
+  double smoothing = 0;  // of the labels, in training (nn/losses.hpp)
+
   template <class M>
   Var<float> operator()(const M& model, const TextBatch& batch, const Key& key) const {
-    return cross_entropy(model(batch, key), batch.labels);
+    return cross_entropy(model(batch, key), batch.labels, {.label_smoothing = smoothing});
   }
   template <class M>
   Var<float> operator()(const M& model, const TextBatch& batch) const {

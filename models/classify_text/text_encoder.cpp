@@ -23,6 +23,12 @@ void add_word(std::vector<std::string>& words, std::string word) {
 
 }  // namespace
 
+Units units_named(std::string_view name) {
+  if (name == "words") return Units::words;
+  if (name == "characters") return Units::characters;
+  fail("units", "there are words and characters, no \"" + std::string(name) + "\"");
+}
+
 Units usual_units(std::span<const LabelledText> texts) {
   std::size_t words = 0;
   for (const LabelledText& t : texts) words += split_words(t.text).size();
@@ -89,7 +95,7 @@ TextEncoder TextEncoder::from_metadata(const Metadata& metadata,
     }
     return found->second;
   };
-  return {.units = entry("units") == "words" ? Units::words : Units::characters,
+  return {.units = units_named(entry("units")),
           .vocabulary = TokenVocabulary::from_string(entry("vocabulary")),
           .labels = TokenVocabulary::from_string(entry("labels"))};
 }

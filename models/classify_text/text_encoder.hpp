@@ -20,6 +20,8 @@
 namespace unroll {
 
 enum class Units { words, characters };
+/// "words" or "characters"; throws std::invalid_argument for another name.
+[[nodiscard]] Units units_named(std::string_view name);
 /// Words where texts have three of them or more on average.
 [[nodiscard]] Units usual_units(std::span<const LabelledText> texts);
 

@@ -50,4 +50,15 @@ template <class Example>
   return split_examples(std::move(examples), [](const Example&, Size place) { return place; });
 }
 
+/// Throws std::invalid_argument where a part has no examples.
+template <class Example>
+void check_parts(const SplitExamples<Example>& parts) {
+  for (const Split s : {Split::training, Split::validation, Split::test}) {
+    if (parts[s].empty()) {
+      fail("split",
+           "a part is empty (training, validation or test): ten examples are needed at least");
+    }
+  }
+}
+
 }  // namespace unroll

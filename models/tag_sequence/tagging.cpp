@@ -74,6 +74,21 @@ std::vector<double> type_confusions(const TagLists& predicted,
   return counts;
 }
 
+std::vector<std::vector<TaggedWord>> tagged_words(const TagLists& predicted,
+                                                  std::span<const TaggedSentence> sentences,
+                                                  std::size_t most) {
+  const auto shown = [](const std::string& tag) { return tag == "O" ? "" : type_of(tag); };
+  std::vector<std::vector<TaggedWord>> lines;
+  for (std::size_t i = 0; i < std::min(most, sentences.size()); ++i) {
+    auto& line = lines.emplace_back();
+    for (std::size_t t = 0; t < sentences[i].words.size(); ++t) {
+      line.push_back(
+          {sentences[i].words[t], shown(predicted.at(i).at(t)), shown(sentences[i].tags[t])});
+    }
+  }
+  return lines;
+}
+
 std::vector<std::string> types_of(const TagEncoder& encoder) {
   std::vector<std::string> types;
   for (const std::string& tag : encoder.tags.tokens()) {

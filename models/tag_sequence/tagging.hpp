@@ -8,6 +8,7 @@
 
 #include "unroll/models/data/split_of.hpp"
 #include "unroll/models/tag_sequence/tag_encoder.hpp"
+#include "unroll/models/training/report.hpp"
 
 namespace unroll {
 
@@ -32,6 +33,9 @@ struct TaggingScores {
 [[nodiscard]] std::vector<double> type_confusions(const TagLists& predicted,
                                                   std::span<const TaggedSentence> sentences,
                                                   std::span<const std::string> types);
+/// The first sentences with the types that were found and the true ones, for a report.
+[[nodiscard]] std::vector<std::vector<TaggedWord>> tagged_words(
+    const TagLists& predicted, std::span<const TaggedSentence> sentences, std::size_t most = 30);
 /// O and the types of an encoder's tags.
 [[nodiscard]] std::vector<std::string> types_of(const TagEncoder& encoder);
 
