@@ -59,5 +59,5 @@ int main(int argc, char** argv) {
   const std::string abc = compose(load_composer(argv[2]), request, Key(1));
   fmt::print("{}", abc);
   BadData bad(OnBadData::stop);
-  return draw(name + "_roll.svg", piano_roll(parse_abc(abc, "tune", bad).at(0)));
+  return draw(name + "_roll.svg", piano_roll(parse_abc(abc, "tune", bad).at(0), 72));
 }
