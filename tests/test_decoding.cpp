@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "unroll/nn/attention.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/decoding.hpp"
 
@@ -300,6 +301,10 @@ TEST_CASE("The rows of a state are taken through its whole tree") {
   CHECK(std::get<0>(taken).h.shape() == Shape{4, 1});
   CHECK(std::get<0>(taken).c.to_vector() == std::vector<double>{2, 2, 0, 1});
   CHECK(std::get<1>(taken)[0].item() == 7);
+  // A constant part of it goes along.
+  const AttentionMemory<double> memory{zeros<double>({2, 1, 1}), zeros<double>({2, 1, 1}),
+                                       Var<double>({2, 1}, {3, 4})};
+  CHECK(take_rows(memory, Indices({2}, {1, 1})).bias->to_vector() == std::vector<double>{4, 4});
 }
 
 TEST_CASE("Decoding nothing gives nothing, and what does not fit is refused") {
