@@ -37,7 +37,7 @@ Sets split_by_number(const CaptionedImages& all) {
 // Validation sees new images of known combinations; the held-out ones are for the test alone.
 Sets generated(bool quick) {
   const auto k = split<3>(Key(1));
-  return {generate_scenes(k[0], quick ? 500 : 6000, Combinations::seen),
+  return {generate_scenes(k[0], quick ? 500 : 20000, Combinations::seen),
           generate_scenes(k[1], quick ? 50 : 300, Combinations::seen),
           generate_scenes(k[2], quick ? 100 : 1000, Combinations::held_out)};
 }

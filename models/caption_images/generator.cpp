@@ -50,7 +50,7 @@ void draw(const Thing& thing, const Key& key, std::vector<double>& values) {
   const double across = 6 * u[1];
   const double row = middle + (beside ? across : along);
   const double column = middle + (beside ? along : across);
-  const double radius = 5 + u[2];
+  const double radius = 4.5 + 0.75 * u[2];
   for (Size r = 0; r < side; ++r) {
     for (Size c = 0; c < side; ++c) {
       if (!covers(thing.shape, (double(r) - row) / radius, (double(c) - column) / radius)) continue;
