@@ -73,7 +73,7 @@ TEST_CASE("seen and held-out scenes share no combination, but all pairs occur in
 
 TEST_CASE("a scene is said with the shape at the left or above first") {
   CHECK(Scene{{0, 0, Place::left}, {1, 2, Place::right}}.caption() ==
-        "a red circle left of a blue square");
+        "a red ring left of a blue square");
   CHECK(Scene{{2, 4, Place::top}, {3, 3, Place::bottom}}.caption() ==
         "a white triangle above a yellow cross");
 }
@@ -97,9 +97,9 @@ TEST_CASE("a scene's colours lie where its caption says") {
   };
   for (std::uint64_t i = 0; i < 20; ++i) {
     const auto beside = draw_scene({{1, 0, Place::left}, {0, 2, Place::right}}, Key(i));
-    CHECK(middle_of(beside, 0).second + 8 < middle_of(beside, 2).second);
+    CHECK(middle_of(beside, 0).second + 6 < middle_of(beside, 2).second);
     const auto above = draw_scene({{3, 2, Place::top}, {2, 0, Place::bottom}}, Key(i));
-    CHECK(middle_of(above, 2).first + 8 < middle_of(above, 0).first);
+    CHECK(middle_of(above, 2).first + 6 < middle_of(above, 0).first);
   }
 }
 
@@ -155,20 +155,20 @@ TEST_CASE("the memory is what each window shows, plus where it lies") {
   const CaptionModel model = small_model(set);
   const Captioner& net = model.net;
   const Var<float> images = colour_values(set.images);
-  // Window (2, 1) of image 1 by hand: 5 x 5 patches of 4 x 4 pixels from pixel (8, 4) on, 2 apart.
+  // Window (2, 1) of image 1 by hand: 6 x 6 patches of 4 x 4 pixels from pixel (8, 4) on, 2 apart.
   std::vector<Var<float>> patches;
-  for (Size r = 0; r < 5; ++r) {
-    for (Size c = 0; c < 5; ++c) {
+  for (Size r = 0; r < 6; ++r) {
+    for (Size c = 0; c < 6; ++c) {
       const Size top = 8 + 2 * r, left = 4 + 2 * c;
       const Var<float> patch = slice(images, {{1, 2}, {top, top + 4}, {left, left + 4}}) - 0.4F;
       patches.push_back(relu(net.look(reshape(patch, {48}))));
     }
   }
-  const Size window = 2 * 6 + 1;
+  const Size window = 2 * 5 + 1;
   const Var<float> expected =
       relu(net.see(concat(patches))) + index(index(net.places, 0, window), 0, 0);
   const Var<float> memory = net.read(images).memory.values;  // [B, S, M]
-  CHECK(memory.shape() == Shape{2, 36, 12});
+  CHECK(memory.shape() == Shape{2, 25, 12});
   CHECK(difference(index(index(memory, 0, 1), 0, window), expected) < 1e-5);
 }
 
@@ -187,7 +187,7 @@ TEST_CASE(
   CHECK(exact_match(model.net, model.words, set, 1) == 1);
   CHECK(exact_match(model.net, model.words, set, 3) == 1);
   const Var<float> weights = model.net.attention(batch.images, batch.inputs);
-  CHECK(weights.shape() == Shape{batch.inputs.shape()[0], 6, 36});
+  CHECK(weights.shape() == Shape{batch.inputs.shape()[0], 6, 25});
   CHECK(difference(sum(weights, {-1}), ones<float>({1})) < 1e-5);
 
   testing::TemporaryFolder folder;

@@ -18,7 +18,7 @@ namespace unroll {
 struct CaptionerSizes {
   Size rows = 32, columns = 32;   // of an image, in pixels
   Size patch = 4, features = 24;  // patches of pixels, 2 apart, and the features of each
-  Size window = 5;                // windows of 5 x 5 patches, 2 apart: 12 pixels, 4 apart
+  Size window = 6;                // windows of 6 x 6 patches, 2 apart: 14 pixels, 4 apart
   Size memory = 64, hidden = 64, embedding = 16;
   Size vocabulary = 0;
 

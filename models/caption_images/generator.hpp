@@ -1,7 +1,7 @@
 // Scenes of two coloured shapes side by side or one above the other, and the sentence that says so:
 //
 //   const CaptionedImages scenes = generate_scenes(Key(1), 4000, Combinations::seen);
-//   scenes.captions[0];                                        // "a red circle left of a blue square"
+//   scenes.captions[0];                                        // "a red ring left of a blue square"
 //
 // A sentence is told by its image without doubt (colours and shapes are far apart, the shape at the left or
 // above is named first), so the best possible exact match is 1. A thing is a combination of shape, colour
