@@ -1,5 +1,5 @@
 // One-to-many: what an image shows is said in a sentence, word by word, by a decoder that looks at windows
-// of the image. It is tested on combinations of shape, colour and place that it has never seen together.
+// of the image. It is tested on combinations of shapes, colours and places never seen together.
 //
 //   17_caption_images                                    scenes of its own; a minute
 //   17_caption_images --save run.safetensors --report report.html
@@ -74,7 +74,7 @@ int generate(const std::string& file, Size beam, OnBadData bad_data) {
 
 int main(int argc, char** argv) {
   return training_main("17_caption_images", [&] {
-    RunOptions run{.trainer = {.epochs = 15, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
+    RunOptions run{.trainer = {.epochs = 3, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
                    .learning_rate = 3e-3};
     std::string data, model, folder;
     Size beam = 3;

@@ -62,12 +62,9 @@ void draw(const Thing& thing, const Key& key, std::vector<double>& values) {
   }
 }
 
-Thing random_thing(const Key& key, Place place, Combinations combinations) {
-  for (std::uint64_t attempt = 0;; ++attempt) {
-    const auto [a, b] = split(fold_in(key, attempt));
-    const Thing thing{randint(a, {}, 0, shape_count)(0), randint(b, {}, 0, colour_count)(0), place};
-    if (thing.held_out() == (combinations == Combinations::held_out)) return thing;
-  }
+Thing random_thing(const Key& key, Place place) {
+  const auto [a, b] = split(key);
+  return {randint(a, {}, 0, shape_count)(0), randint(b, {}, 0, colour_count)(0), place};
 }
 
 std::string words_of(const Thing& thing) {
@@ -83,10 +80,13 @@ std::string Scene::caption() const {
 }
 
 Scene random_scene(const Key& key, Combinations combinations) {
-  const auto [how, a, b] = split<3>(key);
-  const bool beside = randint(how, {}, 0, 2)(0) == 0;
-  return {random_thing(a, beside ? Place::left : Place::top, combinations),
-          random_thing(b, beside ? Place::right : Place::bottom, combinations)};
+  for (std::uint64_t attempt = 0;; ++attempt) {
+    const auto [how, a, b] = split<3>(fold_in(key, attempt));
+    const bool beside = randint(how, {}, 0, 2)(0) == 0;
+    const Scene scene{random_thing(a, beside ? Place::left : Place::top),
+                      random_thing(b, beside ? Place::right : Place::bottom)};
+    if (scene.held_out() == (combinations == Combinations::held_out)) return scene;
+  }
 }
 
 ColourImage draw_scene(const Scene& scene, const Key& key) {
