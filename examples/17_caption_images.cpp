@@ -19,23 +19,8 @@
 
 using namespace unroll;
 
-struct Sets {
-  CaptionedImages training, validation, test;
-};
-
-Sets split_by_number(const CaptionedImages& all) {
-  Sets sets;
-  for (std::size_t i = 0; i < all.images.size(); ++i) {
-    CaptionedImages& set = i % 10 == 9 ? sets.test : i % 10 == 8 ? sets.validation : sets.training;
-    set.images.push_back(all.images[i]);
-    set.captions.push_back(all.captions[i]);
-  }
-  if (sets.test.images.empty()) throw UsageError("--data: at least 10 images are needed");
-  return sets;
-}
-
 // Validation sees new images of known combinations; the held-out ones are for the test alone.
-Sets generated(bool quick) {
+CaptionSplits generated(bool quick) {
   const auto k = split<3>(Key(1));
   return {generate_scenes(k[0], quick ? 500 : 20000, Combinations::seen),
           generate_scenes(k[1], quick ? 50 : 300, Combinations::seen),
@@ -91,8 +76,8 @@ int main(int argc, char** argv) {
     if (!line.given("--epochs") && run.quick == Quick::yes) run.trainer.epochs = 1;
 
     BadData bad(run.bad_data);
-    const Sets sets = data.empty() ? generated(run.quick == Quick::yes)
-                                   : split_by_number(read_captions(data, bad));
+    const CaptionSplits sets = data.empty() ? generated(run.quick == Quick::yes)
+                                            : split_by_number(read_captions(data, bad));
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
     if (!folder.empty()) {
       write_captions(folder, sets.test);

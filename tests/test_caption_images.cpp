@@ -116,6 +116,11 @@ TEST_CASE("a folder of images and captions is read as it was written") {
   CHECK(read_captions(folder.path(), skip).captions ==
         std::vector<std::string>{"one two", "three"});
   CHECK(skip.skipped() == 2);
+  CHECK_THROWS_AS((void)split_by_number(set), Error);
+  const CaptionedImages twelve = generate_scenes(Key(1), 12, Combinations::seen);
+  CHECK(split_by_number(twelve).test.images == std::vector{twelve.images[9]});
+  CHECK(split_by_number(twelve).validation.images == std::vector{twelve.images[8]});
+  CHECK(split_by_number(twelve).training.size() == 10);
 }
 
 TEST_CASE("a batch feeds each word and asks for the next; padding does not count") {

@@ -145,6 +145,17 @@ CaptionedImages read_captions(const std::filesystem::path& folder, BadData& bad)
   return set;
 }
 
+CaptionSplits split_by_number(const CaptionedImages& all) {
+  if (all.size() < 10) throw Error("at least 10 images with captions are needed");
+  CaptionSplits sets;
+  for (std::size_t i = 0; i < all.images.size(); ++i) {
+    CaptionedImages& set = i % 10 == 9 ? sets.test : i % 10 == 8 ? sets.validation : sets.training;
+    set.images.push_back(all.images[i]);
+    set.captions.push_back(all.captions[i]);
+  }
+  return sets;
+}
+
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set) {
   std::string lines;
   for (std::size_t i = 0; i < set.images.size(); ++i) {

@@ -52,6 +52,12 @@ struct Scene {
 /// FOLDER/captions.tsv, with the name of a PPM file in the folder, a tab and its caption in each line. What is
 /// wrong with a line or its image is a DataError, or counted and skipped. Throws FileError.
 [[nodiscard]] CaptionedImages read_captions(const std::filesystem::path& folder, BadData& bad);
+struct CaptionSplits {
+  CaptionedImages training, validation, test;
+};
+/// Image i is for the test if i mod 10 = 9, for validation if 8. Throws Error for fewer than 10 images.
+[[nodiscard]] CaptionSplits split_by_number(const CaptionedImages& all);
+
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set);
 
 }  // namespace unroll
