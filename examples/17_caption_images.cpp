@@ -1,5 +1,5 @@
 // One-to-many: what an image shows is said in a sentence, word by word, by a decoder that looks at windows
-// of the image. It is tested on combinations of shape, colour and place that it has never seen together.
+// of the image. It is tested on combinations of shapes, colours and places never seen together.
 //
 //   17_caption_images                                    scenes of its own; a minute
 //   17_caption_images --save run.safetensors --report report.html
@@ -19,25 +19,10 @@
 
 using namespace unroll;
 
-struct Sets {
-  CaptionedImages training, validation, test;
-};
-
-Sets split_by_number(const CaptionedImages& all) {
-  Sets sets;
-  for (std::size_t i = 0; i < all.images.size(); ++i) {
-    CaptionedImages& set = i % 10 == 9 ? sets.test : i % 10 == 8 ? sets.validation : sets.training;
-    set.images.push_back(all.images[i]);
-    set.captions.push_back(all.captions[i]);
-  }
-  if (sets.test.images.empty()) throw UsageError("--data: at least 10 images are needed");
-  return sets;
-}
-
 // Validation sees new images of known combinations; the held-out ones are for the test alone.
-Sets generated(bool quick) {
+CaptionSplits generated(bool quick) {
   const auto k = split<3>(Key(1));
-  return {generate_scenes(k[0], quick ? 500 : 6000, Combinations::seen),
+  return {generate_scenes(k[0], quick ? 500 : 20000, Combinations::seen),
           generate_scenes(k[1], quick ? 50 : 300, Combinations::seen),
           generate_scenes(k[2], quick ? 100 : 1000, Combinations::held_out)};
 }
@@ -74,7 +59,7 @@ int generate(const std::string& file, Size beam, OnBadData bad_data) {
 
 int main(int argc, char** argv) {
   return training_main("17_caption_images", [&] {
-    RunOptions run{.trainer = {.epochs = 15, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
+    RunOptions run{.trainer = {.epochs = 3, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
                    .learning_rate = 3e-3};
     std::string data, model, folder;
     Size beam = 3;
@@ -91,8 +76,8 @@ int main(int argc, char** argv) {
     if (!line.given("--epochs") && run.quick == Quick::yes) run.trainer.epochs = 1;
 
     BadData bad(run.bad_data);
-    const Sets sets = data.empty() ? generated(run.quick == Quick::yes)
-                                   : split_by_number(read_captions(data, bad));
+    const CaptionSplits sets = data.empty() ? generated(run.quick == Quick::yes)
+                                            : split_by_number(read_captions(data, bad));
     if (bad.skipped() > 0) fmt::print(stderr, "{}\n", bad.summary());
     if (!folder.empty()) {
       write_captions(folder, sets.test);

@@ -16,50 +16,81 @@
 namespace unroll {
 
 struct CaptionerSizes {
-  Size rows = 32, columns = 32;  // of an image, in pixels
-  Size window = 16, stride = 4;  // of the windows, and from one to the next
+  Size rows = 32, columns = 32;   // of an image, in pixels
+  Size patch = 4, features = 24;  // patches of pixels, 2 apart, and the features of each
+  Size window = 6;                // windows of 6 x 6 patches, 2 apart: 14 pixels, 4 apart
   Size memory = 64, hidden = 64, embedding = 16;
   Size vocabulary = 0;
 
-  [[nodiscard]] Size windows() const {
-    return window_count(rows, window, stride) * window_count(columns, window, stride);
+  static constexpr Size stride = 2;
+
+  // Along one side of an image, and along one side of what these patches make.
+  [[nodiscard]] Size patches(Size side) const { return window_count(side, patch, stride); }
+  [[nodiscard]] Size windows(Size side) const {
+    return window_count(patches(side), window, stride);
+  }
+};
+
+/// Reads the words so far, looks, and says the next word from what it sees and what it has said:
+///   s' = cell(embedding, s),   c = attention(s', memory),   logits = out([c; s'])
+/// What it sees never enters the state, and the last layer is linear: which shapes go with which places
+/// cannot be learnt as a habit, only read off the image.
+struct CaptionDecoder {
+  Embedding<float> embedding;
+  Gru<float> cell;
+  AdditiveAttention<float> attention;
+  Linear<float> out;  // [memory + hidden] -> [vocabulary]
+  static constexpr auto fields() {
+    return std::tuple{
+        field("embedding", &CaptionDecoder::embedding), field("cell", &CaptionDecoder::cell),
+        field("attention", &CaptionDecoder::attention), field("out", &CaptionDecoder::out)};
+  }
+  [[nodiscard]] static CaptionDecoder make(const Key& key, const CaptionerSizes& n) {
+    const auto k = split<4>(key);
+    return {Embedding<float>::make(k[0], n.vocabulary, n.embedding),
+            Gru<float>::make(k[1], n.embedding, n.hidden),
+            AdditiveAttention<float>::make(k[2], n.hidden, n.memory, n.hidden),
+            Linear<float>::make(k[3], n.memory + n.hidden, n.vocabulary)};
+  }
+  [[nodiscard]] DecoderAdvance<float, Var<float>> advance(
+      const Indices& tokens, const Var<float>& state, const AttentionMemory<float>& memory) const {
+    const Var<float> next = cell(embedding(tokens), state);
+    const auto [context, weights] = attention(next, memory);
+    return {concat({context, next}, -1), next, weights};
   }
 };
 
 struct Captioner {
-  using Decoder = LuongDecoder<float, Gru<float>, AdditiveAttention<float>>;
   static constexpr std::int64_t begin = 0, end = 1;  // the first two words of the vocabulary
 
   CaptionerSizes sizes;
-  Linear<float> look, see;  // what a window shows: [.., window² 3] -> [.., memory]
-  Var<float> places;        // [windows, 1, memory]
-  Decoder decoder;
+  Linear<float> look;  // [.., patch² 3] -> [.., features]
+  Linear<float> see;   // [.., window² features] -> [.., memory]
+  Var<float> places;   // [windows, 1, memory]
+  CaptionDecoder decoder;
   static constexpr auto fields() {
     return std::tuple{field("look", &Captioner::look), field("see", &Captioner::see),
                       field("places", &Captioner::places), field("decoder", &Captioner::decoder)};
   }
 
   [[nodiscard]] static Captioner make(const Key& key, const CaptionerSizes& n) {
-    const auto k = split<5>(key);
-    const auto attention = AdditiveAttention<float>::make(k[3], n.hidden, n.memory, n.hidden);
-    return {n, Linear<float>::make(k[0], 3 * n.window * n.window, n.memory),
-            Linear<float>::make(k[1], n.memory, n.memory),
-            normal<float>(k[2], {n.windows(), 1, n.memory}, 0, 0.3),
-            Decoder::make(k[4], attention,
-                          {.vocabulary = n.vocabulary,
-                           .embedding = n.embedding,
-                           .hidden = n.hidden,
-                           .context = n.memory})};
+    const auto k = split<4>(key);
+    return {n, Linear<float>::make(k[0], 3 * n.patch * n.patch, n.features),
+            Linear<float>::make(k[1], n.window * n.window * n.features, n.memory),
+            normal<float>(k[2], {n.windows(n.rows) * n.windows(n.columns), 1, n.memory}, 0, 0.3),
+            CaptionDecoder::make(k[3], n)};
   }
 
   // The decoder's step over what the images [B, rows, columns, 3] show, and its first state.
   [[nodiscard]] auto read(const Var<float>& images) const {
-    const Var<float> seen = windows(images - 0.4F, sizes.window, sizes.stride);  // [S, B, ..]
-    return attending(decoder, relu(see(relu(look(seen)))) + places);
+    const Size batch = images.size(0), across = sizes.patches(sizes.columns);
+    const Var<float> patches = windows(images - 0.4F, sizes.patch, sizes.stride);
+    const Var<float> features = reshape(relu(look(patches)), {-1, across, batch, sizes.features});
+    const Var<float> seen =
+        windows(permute(features, {2, 0, 1, 3}), sizes.window, sizes.stride);  // [S, B, ..]
+    return attending(decoder, relu(see(seen)) + places);
   }
-  [[nodiscard]] auto start(Size batch) const {
-    return decoder.start(decoder.cell.initial_state(batch));
-  }
+  [[nodiscard]] auto start(Size batch) const { return decoder.cell.initial_state(batch); }
 
   // Mean over words. inputs and targets [T, B]; a target of -1 does not count.
   [[nodiscard]] Var<float> loss(const Var<float>& images, const Indices& inputs,

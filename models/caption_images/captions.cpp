@@ -14,11 +14,12 @@ namespace {
 constexpr Size longest_caption = 50, batch_size = 100;
 
 // The sizes by the names that they have in a file.
-constexpr std::array<std::pair<const char*, Size CaptionerSizes::*>, 7> named_sizes{
+constexpr std::array<std::pair<const char*, Size CaptionerSizes::*>, 8> named_sizes{
     {{"rows", &CaptionerSizes::rows},
      {"columns", &CaptionerSizes::columns},
      {"window", &CaptionerSizes::window},
-     {"stride", &CaptionerSizes::stride},
+     {"patch", &CaptionerSizes::patch},
+     {"features", &CaptionerSizes::features},
      {"memory", &CaptionerSizes::memory},
      {"hidden", &CaptionerSizes::hidden},
      {"embedding", &CaptionerSizes::embedding}}};
@@ -38,9 +39,9 @@ AttentionMap map_of(const CaptionModel& model, const ColourImage& image, const s
   const std::vector<float> weights =
       model.net.attention(colour_values({image}), Indices({steps, 1}, inputs)).to_vector();
   const CaptionerSizes& n = model.net.sizes;
-  const Size across = window_count(n.columns, n.window, n.stride);
+  const Size across = n.windows(n.columns);
   AttentionMap map{.rows = words, .weights = {weights.begin(), weights.end()}};
-  for (Size w = 0; w < n.windows(); ++w) {
+  for (Size w = 0; w < n.windows(n.rows) * across; ++w) {
     map.columns.push_back(fmt::format("{},{}", w / across + 1, w % across + 1));
   }
   map.caption = fmt::format(
@@ -119,7 +120,7 @@ CaptionModel load_captioner(const std::filesystem::path& path) {
   }
   const auto words = metadata.find("words");
   if (words == metadata.end()) throw FormatError(path.string(), "it carries no vocabulary");
-  CaptionModel model{.words = TokenVocabulary::from_string(words->second)};
+  CaptionModel model{{}, TokenVocabulary::from_string(words->second)};
   sizes.vocabulary = model.words.size();
   model.net = Captioner::make(Key(), sizes);
   load(path, model.net);

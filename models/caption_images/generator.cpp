@@ -15,7 +15,7 @@ namespace {
 
 constexpr Size side = 32;
 
-constexpr std::array<const char*, shape_count> shapes{"circle", "square", "triangle", "cross"};
+constexpr std::array<const char*, shape_count> shapes{"ring", "square", "triangle", "cross"};
 struct Colour {
   const char* name;
   std::array<double, 3> shade;
@@ -37,7 +37,7 @@ bool covers(std::int64_t shape, double down, double right) {
     case 2:
       return a <= 1 && b <= (down + 1) / 2;
     default:
-      return (a <= 1 && b <= 0.35) || (b <= 1 && a <= 0.35);
+      return (a <= 1 && b <= 0.3) || (b <= 1 && a <= 0.3);
   }
 }
 
@@ -46,28 +46,25 @@ void draw(const Thing& thing, const Key& key, std::vector<double>& values) {
   const double middle = double(side - 1) / 2, away = 8;
   const bool beside = thing.place == Place::left || thing.place == Place::right;
   const double along =
-      (thing.place == Place::left || thing.place == Place::top ? -away : away) + 2 * u[0];
-  const double across = 6 * u[1];
+      (thing.place == Place::left || thing.place == Place::top ? -away : away) + u[0];
+  const double across = 4 * u[1];
   const double row = middle + (beside ? across : along);
   const double column = middle + (beside ? along : across);
-  const double radius = 5 + u[2];
+  const double radius = 5.5 + 0.5 * u[2];
   for (Size r = 0; r < side; ++r) {
     for (Size c = 0; c < side; ++c) {
       if (!covers(thing.shape, (double(r) - row) / radius, (double(c) - column) / radius)) continue;
       for (std::size_t k = 0; k < 3; ++k) {
         values[std::size_t(3 * (r * side + c)) + k] =
-            colours[std::size_t(thing.colour)].shade[k] + 0.05 * u[3 + k];
+            colours[std::size_t(thing.colour)].shade[k] + 0.04 * u[3 + k];
       }
     }
   }
 }
 
-Thing random_thing(const Key& key, Place place, Combinations combinations) {
-  for (std::uint64_t attempt = 0;; ++attempt) {
-    const auto [a, b] = split(fold_in(key, attempt));
-    const Thing thing{randint(a, {}, 0, shape_count)(0), randint(b, {}, 0, colour_count)(0), place};
-    if (thing.held_out() == (combinations == Combinations::held_out)) return thing;
-  }
+Thing random_thing(const Key& key, Place place) {
+  const auto [a, b] = split(key);
+  return {randint(a, {}, 0, shape_count)(0), randint(b, {}, 0, colour_count)(0), place};
 }
 
 std::string words_of(const Thing& thing) {
@@ -83,10 +80,13 @@ std::string Scene::caption() const {
 }
 
 Scene random_scene(const Key& key, Combinations combinations) {
-  const auto [how, a, b] = split<3>(key);
-  const bool beside = randint(how, {}, 0, 2)(0) == 0;
-  return {random_thing(a, beside ? Place::left : Place::top, combinations),
-          random_thing(b, beside ? Place::right : Place::bottom, combinations)};
+  for (std::uint64_t attempt = 0;; ++attempt) {
+    const auto [how, a, b] = split<3>(fold_in(key, attempt));
+    const bool beside = randint(how, {}, 0, 2)(0) == 0;
+    const Scene scene{random_thing(a, beside ? Place::left : Place::top),
+                      random_thing(b, beside ? Place::right : Place::bottom)};
+    if (scene.held_out() == (combinations == Combinations::held_out)) return scene;
+  }
 }
 
 ColourImage draw_scene(const Scene& scene, const Key& key) {
@@ -95,7 +95,7 @@ ColourImage draw_scene(const Scene& scene, const Key& key) {
   std::vector<double> values(3 * side * side, grey);
   draw(scene.first, a, values);
   draw(scene.second, b, values);
-  const std::vector<double> added = normal<double>(noise, {3 * side * side}, 0, 0.04).to_vector();
+  const std::vector<double> added = normal<double>(noise, {3 * side * side}, 0, 0.02).to_vector();
   ColourImage image{.rows = side, .columns = side};
   for (std::size_t i = 0; i < values.size(); ++i) {
     image.pixels.push_back(
@@ -143,6 +143,17 @@ CaptionedImages read_captions(const std::filesystem::path& folder, BadData& bad)
     });
   }
   return set;
+}
+
+CaptionSplits split_by_number(const CaptionedImages& all) {
+  if (all.size() < 10) throw Error("at least 10 images with captions are needed");
+  CaptionSplits sets;
+  for (std::size_t i = 0; i < all.images.size(); ++i) {
+    CaptionedImages& set = i % 10 == 9 ? sets.test : i % 10 == 8 ? sets.validation : sets.training;
+    set.images.push_back(all.images[i]);
+    set.captions.push_back(all.captions[i]);
+  }
+  return sets;
 }
 
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set) {

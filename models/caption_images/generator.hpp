@@ -1,14 +1,13 @@
 // Scenes of two coloured shapes side by side or one above the other, and the sentence that says so:
 //
 //   const CaptionedImages scenes = generate_scenes(Key(1), 4000, Combinations::seen);
-//   scenes.captions[0];                                        // "a red circle left of a blue square"
+//   scenes.captions[0];                                        // "a red ring left of a blue square"
 //
 // A sentence is told by its image without doubt (colours and shapes are far apart, the shape at the left or
-// above is named first), so the best possible exact match is 1. A thing is a combination of shape, colour
-// and place (left, right, top, bottom): 4 x 5 x 4. Those with (shape + colour + place) mod 5 = 0 are held
-// out: `seen` scenes hold none of the 16, in `held_out` scenes both things are among them. Each pair (shape,
-// colour), (shape, place), (colour, place) does occur in seen scenes, so it takes putting together what is
-// known. Invariant: image i is a function of the key and i.
+// above is named first), so the best possible exact match is 1. There are 800 sentences; those where
+// shapes + colours + relation are divisible by 5 are held out: in `held_out` scenes are combinations of
+// shapes, colours and places that never come together in `seen` ones, though each thing in each place does.
+// Invariant: image i is a function of the key and i.
 #pragma once
 
 #include "unroll/autograd/random.hpp"
@@ -31,10 +30,6 @@ enum class Place { left, right, top, bottom };
 struct Thing {
   std::int64_t shape = 0, colour = 0;
   Place place = Place::left;
-
-  [[nodiscard]] bool held_out() const {
-    return (shape + colour + std::int64_t(place)) % colour_count == 0;
-  }
 };
 
 /// The one at the left or top first.
@@ -42,6 +37,10 @@ struct Scene {
   Thing first, second;
 
   [[nodiscard]] std::string caption() const;
+  [[nodiscard]] bool held_out() const {
+    const std::int64_t relation = first.place == Place::left ? 0 : 1;
+    return (first.shape + first.colour + second.shape + second.colour + relation) % 5 == 0;
+  }
 };
 
 [[nodiscard]] Scene random_scene(const Key& key, Combinations combinations);
@@ -53,6 +52,12 @@ struct Scene {
 /// FOLDER/captions.tsv, with the name of a PPM file in the folder, a tab and its caption in each line. What is
 /// wrong with a line or its image is a DataError, or counted and skipped. Throws FileError.
 [[nodiscard]] CaptionedImages read_captions(const std::filesystem::path& folder, BadData& bad);
+struct CaptionSplits {
+  CaptionedImages training, validation, test;
+};
+/// Image i is for the test if i mod 10 = 9, for validation if 8. Throws Error for fewer than 10 images.
+[[nodiscard]] CaptionSplits split_by_number(const CaptionedImages& all);
+
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set);
 
 }  // namespace unroll
