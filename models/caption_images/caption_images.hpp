@@ -52,9 +52,11 @@ struct CaptionDecoder {
             AdditiveAttention<float>::make(k[2], n.hidden, n.memory, n.hidden),
             Linear<float>::make(k[3], n.memory + n.hidden, n.vocabulary)};
   }
+  [[nodiscard]] Var<float> embed(const Indices& tokens) const { return embedding(tokens); }
   [[nodiscard]] DecoderAdvance<float, Var<float>> advance(
-      const Indices& tokens, const Var<float>& state, const AttentionMemory<float>& memory) const {
-    const Var<float> next = cell(embedding(tokens), state);
+      const Var<float>& embedded, const Var<float>& state,
+      const AttentionMemory<float>& memory) const {
+    const Var<float> next = cell(embedded, state);
     const auto [context, weights] = attention(next, memory);
     return {concat({context, next}, -1), next, weights};
   }
