@@ -59,7 +59,7 @@ int generate(const std::string& file, Size beam, OnBadData bad_data) {
 
 int main(int argc, char** argv) {
   return training_main("17_caption_images", [&] {
-    RunOptions run{.trainer = {.epochs = 3, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
+    RunOptions run{.trainer = {.epochs = 6, .batch = 50, .threads = 2, .clip = 1, .unit = "words"},
                    .learning_rate = 3e-3};
     std::string data, model, folder;
     Size beam = 3;

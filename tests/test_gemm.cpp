@@ -214,8 +214,9 @@ TEST_CASE("UNROLL_GEMM chooses who multiplies, and a mistyped value is an error"
 
 TEST_CASE("With UNROLL_GEMM=plain every product has the bits of one call of cblas") {
   if (detail::gemm_path() != detail::GemmPath::plain) return;
-  for (const auto& [m, n, k] : std::vector<std::array<Size, 3>>{
+  for (const auto& sizes : std::vector<std::array<Size, 3>>{
            {1, 100, 64}, {3, 5, 7}, {8, 8, 8}, {16, 512, 65}, {40, 1, 33}, {97, 101, 103}}) {
+    const Size m = sizes[0], n = sizes[1], k = sizes[2];
     const Stored<float> a = store<float>(m, k, Layout::rows, 1),
                         w = store<float>(n, k, Layout::rows, 2);
     const auto i = [](Size x) { return static_cast<blasint>(x); };

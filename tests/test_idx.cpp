@@ -80,12 +80,12 @@ TEST_CASE("an array that is written is read as it was, in every type") {
 }
 
 TEST_CASE("numbers that a type cannot hold are refused") {
-  CHECK_THROWS_WITH(idx_array(IdxType::uint8, {1}, {256}),
+  CHECK_THROWS_WITH((void)idx_array(IdxType::uint8, {1}, {256}),
                     "[idx_array] 256 does not go into unsigned bytes");
-  CHECK_THROWS_AS(idx_array(IdxType::int8, {1}, {-129}), std::invalid_argument);
-  CHECK_THROWS_AS(idx_array(IdxType::int16, {1}, {0.5}), std::invalid_argument);
-  CHECK_THROWS_AS(idx_array(IdxType::float32, {1}, {0.1}), std::invalid_argument);
-  CHECK_THROWS_WITH(idx_array(IdxType::int32, {2, 2}, {1, 2, 3}),
+  CHECK_THROWS_AS((void)idx_array(IdxType::int8, {1}, {-129}), std::invalid_argument);
+  CHECK_THROWS_AS((void)idx_array(IdxType::int16, {1}, {0.5}), std::invalid_argument);
+  CHECK_THROWS_AS((void)idx_array(IdxType::float32, {1}, {0.1}), std::invalid_argument);
+  CHECK_THROWS_WITH((void)idx_array(IdxType::int32, {2, 2}, {1, 2, 3}),
                     "[idx_array] 3 values for the shape [2, 2]");
 }
 
