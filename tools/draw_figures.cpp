@@ -2,9 +2,11 @@
 //
 // unrolled_rnn.svg is the notes' network over three steps as the tape recorded it: time runs down, a
 // box for each step. encoder_decoder.svg is the translator's: two steps of the encoder, then two of the
-// decoder. The heat maps beside them are drawn by 06_vanishing_gradients --svg.
+// decoder. classify_images.svg reads three rows of an image, caption_images.svg writes two words about one.
+// The heat maps beside them are drawn by 06_vanishing_gradients --svg.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/random.hpp>
+#include <unroll/models/caption_images/caption_images.hpp>
 #include <unroll/models/rnn.hpp>
 #include <unroll/models/training/pictures.hpp>
 #include <unroll/nn/encoder_decoder.hpp>
@@ -81,6 +83,51 @@ std::string encoder_decoder() {
   return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
 }
 
+// The network by rows, of three rows of four pixels.
+std::string classify_images() {
+  const auto k = split<3>(Key(1));
+  Tape<double> tape;
+  const auto image = tape.leaf(uniform<double>(k[0], {1, 3, 4}));
+  const auto cell = lift(tape, Lstm<double>::make(k[1], 4, 4));
+  const auto out = lift(tape, Linear<double>::make(k[2], 4, 2));
+  Names<double> names = names_of<double>(cell);
+  for (const auto& name : names_of<double>(out, "out")) names.push_back(name);
+  names.emplace_back(image, "image");
+  std::vector<Var<double>> ends;
+  auto state = cell.initial_state(1);
+  for (Size t = 0; t < 3; ++t) {
+    state = cell(index(image, 1, t), state);
+    names.emplace_back(state.h, fmt::format("h_{}", t + 1));
+    names.emplace_back(state.c, fmt::format("c_{}", t + 1));
+    ends.push_back(state.h);
+  }
+  names.emplace_back(out(state.h), "digit");
+  return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
+}
+
+// The decoder over what it sees, which stands for the windows of the image.
+std::string caption_images() {
+  Tape<float> tape;
+  const auto decoder = lift(
+      tape,
+      CaptionDecoder::make(Key(1), {.memory = 3, .hidden = 3, .embedding = 2, .vocabulary = 5}));
+  const auto windows = tape.leaf(uniform<float>(Key(2), {4, 1, 3}));
+  Names<float> names = names_of<float>(decoder);
+  names.emplace_back(windows, "windows");
+  const auto step = attending(decoder, windows);
+  std::vector<Var<float>> ends;
+  Var<float> state = decoder.cell.initial_state(1);
+  for (Size t = 0; t < 2; ++t) {
+    const auto next = step.advance(Indices({1}, {t}), state);
+    state = next.state;
+    ends.push_back(step.readout(next.features));
+    names.emplace_back(state, fmt::format("s_{}", t + 1));
+    names.emplace_back(next.weights, fmt::format("weights_{}", t + 1));
+    names.emplace_back(ends.back(), fmt::format("word_{}", t + 2));
+  }
+  return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
+}
+
 int draw(const std::string& folder, const std::string& name, const std::string& dot) {
   const Picture picture = graph_svg(dot);
   if (!picture.ok()) {
@@ -104,7 +151,11 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: draw_figures FOLDER\n");
     return 2;
   }
-  const int first = draw(argv[1], "unrolled_rnn", unrolled_rnn());
-  const int second = draw(argv[1], "encoder_decoder", encoder_decoder());
-  return std::max(first, second);
+  const std::pair<const char*, std::string> graphs[] = {{"unrolled_rnn", unrolled_rnn()},
+                                                        {"encoder_decoder", encoder_decoder()},
+                                                        {"classify_images", classify_images()},
+                                                        {"caption_images", caption_images()}};
+  int result = 0;
+  for (const auto& [name, graph] : graphs) result = std::max(result, draw(argv[1], name, graph));
+  return result;
 }
