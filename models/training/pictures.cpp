@@ -251,6 +251,7 @@ Picture heat_map_svg(std::span<const double> values, std::size_t rows, std::size
   const double last_x = options.first_x + static_cast<double>(columns);
   const double last_y = options.first_y + static_cast<double>(rows);
   text += palette;
+  text += "set format cb '%g'\n";
   if (is_log) text += logarithmic_axis("cb", range.high / range.low);
   text += axis_title("x", options.x_title) + axis_title("y", options.y_title);
   text += axis_title("cb", options.value_title);
