@@ -114,6 +114,8 @@ TEST_CASE("a folder of images and captions is read as it was written") {
   const CaptionedImages set = generate_scenes(Key(1), 5, Combinations::held_out);
   CHECK(generate_scenes(Key(1), 3, Combinations::held_out).images[2] == set.images[2]);
   write_captions(folder.path(), set);
+  write_captions(folder / "new" / "folder", set);
+  CHECK(std::filesystem::exists(folder / "new" / "folder" / "captions.tsv"));
   BadData bad(OnBadData::stop);
   const CaptionedImages again = read_captions(folder.path(), bad);
   CHECK(again.images == set.images);

@@ -157,6 +157,8 @@ CaptionSplits split_by_number(const CaptionedImages& all) {
 }
 
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set) {
+  std::error_code shown_by_the_writing;
+  std::filesystem::create_directories(folder, shown_by_the_writing);
   std::string lines;
   for (std::size_t i = 0; i < set.images.size(); ++i) {
     const std::string name = fmt::format("{:05}.ppm", i);

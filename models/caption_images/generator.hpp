@@ -59,6 +59,7 @@ struct CaptionSplits {
 /// Image i is for the test if i mod 10 = 9, for validation if 8. Throws Error for fewer than 10 images.
 [[nodiscard]] CaptionSplits split_by_number(const CaptionedImages& all);
 
+/// Such a folder, which is made where there is none. Throws FileError.
 void write_captions(const std::filesystem::path& folder, const CaptionedImages& set);
 
 }  // namespace unroll

@@ -119,6 +119,8 @@ ImageSplits read_image_folder(const fs::path& folder, BadData& bad) {
 }
 
 void write_images(const fs::path& folder, const std::string& name, const ImageSet& set) {
+  std::error_code shown_by_the_writing;
+  fs::create_directories(folder, shown_by_the_writing);
   write_idx(images_path(folder, name), {.type = IdxType::uint8,
                                         .shape = {set.size(), set.rows, set.columns},
                                         .bytes = {set.pixels.begin(), set.pixels.end()}});

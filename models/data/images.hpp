@@ -47,7 +47,7 @@ struct ImageSplits {
 /// and t10k the latter is the test part; where a folder has t10k alone, the test part is its last fifth. The
 /// last tenth of what is left is for validation. Throws FileError, DataError.
 [[nodiscard]] ImageSplits read_image_folder(const std::filesystem::path& folder, BadData& bad);
-/// FOLDER/NAME-images-idx3-ubyte and FOLDER/NAME-labels-idx1-ubyte. Throws FileError.
+/// FOLDER/NAME-images-idx3-ubyte and FOLDER/NAME-labels-idx1-ubyte; makes the folder. Throws FileError.
 void write_images(const std::filesystem::path& folder, const std::string& name,
                   const ImageSet& set);
 
