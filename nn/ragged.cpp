@@ -126,8 +126,9 @@ Packed<T> pack(const Var<T>& xs, const Lengths& lengths) {
 }
 Indices pack(const Indices& xs, const Lengths& lengths) {
   check_padded(xs.shape(), lengths);
+  const PackedLayout layout(lengths);
   Numbers values;
-  for (const Size row : PackedLayout(lengths).step_rows.values()) values.push_back(xs(row));
+  for (const Size row : layout.step_rows.values()) values.push_back(xs(row));
   return Indices(values);
 }
 
@@ -181,7 +182,8 @@ std::vector<Indices> bucket_by_length(const Lengths& lengths, Size batch_size, c
     batches.emplace_back(Numbers(sequences.begin() + begin, sequences.begin() + end));
   }
   std::vector<Indices> shuffled;
-  for (const Size i : permutation(batch_order, static_cast<Size>(batches.size())).values()) {
+  const Indices order = permutation(batch_order, static_cast<Size>(batches.size()));
+  for (const Size i : order.values()) {
     shuffled.push_back(batches[static_cast<std::size_t>(i)]);
   }
   return shuffled;

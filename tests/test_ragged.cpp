@@ -214,7 +214,8 @@ TEST_CASE("A network over packed steps needs no mask in its loss") {
 
 TEST_CASE("Buckets hold each sequence once, with little padding, as the key says") {
   std::vector<Size> lengths;
-  for (const Size n : randint(Key(1), {1003}, 0, 60).values()) lengths.push_back(n);
+  const Indices drawn = randint(Key(1), {1003}, 0, 60);
+  for (const Size n : drawn.values()) lengths.push_back(n);
   const auto batches = bucket_by_length(lengths, 16, Key(2));
   CHECK(batches.size() == 63);
   std::set<Size> seen;

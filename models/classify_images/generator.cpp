@@ -10,19 +10,36 @@ namespace {
 constexpr Size font_rows = 7, font_columns = 5;
 constexpr double dot_size = 3;  // pixels of the image for a dot of the font
 
-constexpr std::array<std::string_view, 10> font{
-    " ### #   ##   ##   ##   ##   # ### ", "  #   ##  # #    #    #    #  #####",
-    " ### #   #    #   #   #   #   #####", "#####   #   #   ##     ##   # ### ",
-    "   #   ##  # # #  # #####   #    # ", "######    #### #    #    ##   # ### ",
-    "  ## #   #    #### #   ##   # ### ",  "#####    #   #   #   #    #    #   ",
-    " ### #   ##   # ### #   ##   # ### ", " ### #   ##   # ####    #   #  ##  "};
+using Glyph = std::array<std::string_view, font_rows>;
+constexpr std::array<Glyph, 10> font{
+    {{" ### ", "#   #", "#   #", "#   #", "#   #", "#   #", " ### "},
+     {"  #  ", " ##  ", "# #  ", "  #  ", "  #  ", "  #  ", "#####"},
+     {" ### ", "#   #", "    #", "   # ", "  #  ", " #   ", "#####"},
+     {"#####", "   # ", "  #  ", "   # ", "    #", "#   #", " ### "},
+     {"   # ", "  ## ", " # # ", "#  # ", "#####", "   # ", "   # "},
+     {"#####", "#    ", "#### ", "    #", "    #", "#   #", " ### "},
+     {"  ## ", " #   ", "#    ", "#### ", "#   #", "#   #", " ### "},
+     {"#####", "    #", "   # ", "  #  ", "  #  ", " #   ", " #   "},
+     {" ### ", "#   #", "#   #", " ### ", "#   #", "#   #", " ### "},
+     {" ### ", "#   #", "#   #", " ####", "    #", "   # ", " ##  "}}};
+constexpr bool all_rows_are_full() {
+  for (const Glyph& glyph : font) {
+    for (const std::string_view row : glyph) {
+      if (row.size() != font_columns) return false;
+    }
+  }
+  return true;
+}
+static_assert(all_rows_are_full());
 
 }  // namespace
 
 std::vector<double> draw_digit(std::int64_t digit, const Warp& warp) {
   if (digit < 0 || digit > 9) fail("draw_digit", std::to_string(digit) + " is no digit");
   std::vector<double> dots;
-  for (const char c : font[std::size_t(digit)]) dots.push_back(c == '#' ? 1 : 0);
+  for (const std::string_view row : font[std::size_t(digit)]) {
+    for (const char c : row) dots.push_back(c == '#' ? 1 : 0);
+  }
   std::vector<double> image;
   for (Size r = 0; r < digit_rows; ++r) {
     for (Size c = 0; c < digit_columns; ++c) {
