@@ -205,6 +205,7 @@ TEST_CASE("wrong ABC is said with file, line and what was expected") {
   CHECK(error_in("C////////////").find("at least 1/512") != std::string::npos);
   CHECK(error_in("C,,,,,,,").find("between C,,,,, and g'''") != std::string::npos);
   CHECK(error_in(">C").find("a note before broken rhythm") != std::string::npos);
+  CHECK(error_in("C" + std::string(70, '<') + "C").find("at most three") != std::string::npos);
   CHECK(error_in("M:x/8") ==
         "t.abc: line 3: expected a metre such as 6/8, C, C| or none, found \"x/8\"");
   CHECK(error_in("V:2").find("a tune of one voice") != std::string::npos);

@@ -270,8 +270,10 @@ void AbcMusic::broken_rhythm() {
   const char direction = peek();
   if (bar_.notes.empty() || !may_break_) reject("a note before broken rhythm");
   Size power = 1;
-  while (take(direction)) power *= 2;
-  if (power > 8) reject("at most three of > or <");
+  while (take(direction)) {
+    power *= 2;
+    if (power > 8) reject("at most three of > or <");
+  }
   const Length longer{2 * power - 1, power}, shorter{1, power};
   const Length& own = direction == '>' ? longer : shorter;
   next_factor_ = direction == '>' ? shorter : longer;
