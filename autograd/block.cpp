@@ -164,6 +164,7 @@ Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t ra
   b->rank = static_cast<std::uint8_t>(rank);
   b->contiguous = true;
   b->packable = b->in_tape = false;
+  b->of_array = parent->base ? !parent->in_tape && parent->of_array : true;
   b->base = owner;
   retain(owner);
   const Size width = parent->dtype == Dtype::f32 ? 4 : 8;

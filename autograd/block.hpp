@@ -72,6 +72,7 @@ struct Block {
   bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
   bool in_tape : 1;         // lies in a tape's own memory (TapeCore::new_value), which `base` is
+  bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
   std::uint8_t size_class;  // of this block's own memory, in its pool
   Pool* pool;
   Block* base;  // a view's owner of the elements; null when they follow in a block of its own

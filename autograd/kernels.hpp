@@ -59,6 +59,8 @@ class RightMatrix {
  public:
   RightMatrix(Block& w, bool transposed, Size rows);
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const;
+  // Of `count` times as many rows, with the bits of one product after the other. Made for one row.
+  void one_by_one(Size count, const T* a, Size a_row, T* c, Size c_row) const;
 
  private:
   Matrix<T> matrix_;  // as it stands on the right, k x n

@@ -205,6 +205,7 @@ void TapeCore::clear() {
     chunks_ = next;
   }
   last_ = nullptr;
+  read_ahead_.clear();
 }
 
 TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
@@ -234,6 +235,7 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
     older->at_ = younger->at_;
     older->end_ = younger->end_;
   }
+  younger->read_ahead_.clear();
   younger->last_ = nullptr;
   younger->chunks_ = nullptr;
   younger->merged_into = older;
@@ -298,6 +300,7 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
 }
 
 void Sweep::run(Node* last, Node* floor) {
+  if (consume_) tape_.read_ahead().clear();
   Node* ahead = look_ahead(last);
   Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
   try {

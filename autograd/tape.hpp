@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "unroll/autograd/kernels/read_ahead.hpp"
 #include "unroll/autograd/var.hpp"
 
 namespace unroll::detail {
@@ -114,6 +115,8 @@ class TapeCore : public TapeState {
     }
   }
 
+  ReadAhead& read_ahead() { return read_ahead_; }
+
   // A tape is taken from the thread's store and given back; its state stays for the handles that outlive it.
   static TapeCore* open(bool is_public);
   void close();
@@ -140,6 +143,7 @@ class TapeCore : public TapeState {
   std::uint64_t born_ = 0;
   bool public_ = false;
   std::size_t next_chunk_ = 0;
+  ReadAhead read_ahead_;
 };
 
 // The tape that two handles share, or null when neither is tracked.

@@ -141,42 +141,46 @@ void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_ro
   }
 }
 
-// One row: `Chains` partial sums over k hide the latency where there are few lanes.
-template <class T, int Lanes, int Chains>
-void row_tile(Size k, const T* a, const T* b, T* c, Size columns, bool accumulate) {
+// Rows x Part lanes of C, over a panel of `Lanes` lanes (b is where the part begins): `Chains` partial sums over k hide the
+// latency where there are few lanes. An element's bits do not depend on Rows and Part.
+template <class T, int Rows, int Part, int Lanes, int Chains>
+void row_tile(Size k, const T* a, Size a_row, const T* b, T* c, Size c_row, Size columns,
+              bool accumulate) {
+  using Batch = typename Lane<T>::Batch;
   constexpr Size w = Lane<T>::width;
-  typename Lane<T>::Batch sum[Chains][Lanes];
-  for (int q = 0; q < Chains; ++q) {
-    for (int j = 0; j < Lanes; ++j) sum[q][j] = typename Lane<T>::Batch(T(0));
-  }
-  Size p = 0;
-  for (; p + Chains <= k; p += Chains) {
+  Batch sum[Rows][Chains][Part];
+  for (int i = 0; i < Rows; ++i) {
     for (int q = 0; q < Chains; ++q) {
-      const typename Lane<T>::Batch s(a[p + q]);
-      for (int j = 0; j < Lanes; ++j) {
-        sum[q][j] = xsimd::fma(s, Lane<T>::Batch::load_unaligned(b + j * w), sum[q][j]);
-      }
-      b += Lanes * w;
+      for (int j = 0; j < Part; ++j) sum[i][q][j] = Batch(T(0));
     }
   }
-  for (; p < k; ++p) {
-    const typename Lane<T>::Batch s(a[p]);
-    for (int j = 0; j < Lanes; ++j) {
-      sum[0][j] = xsimd::fma(s, Lane<T>::Batch::load_unaligned(b + j * w), sum[0][j]);
+  const auto add = [&](Size p, int chain) {
+    Batch v[Part];
+    for (int j = 0; j < Part; ++j) v[j] = Batch::load_unaligned(b + j * w);
+    for (int i = 0; i < Rows; ++i) {
+      const Batch s(a[i * a_row + p]);
+      for (int j = 0; j < Part; ++j) sum[i][chain][j] = xsimd::fma(s, v[j], sum[i][chain][j]);
     }
     b += Lanes * w;
+  };
+  Size p = 0;
+  for (; p + Chains <= k; p += Chains) {
+    for (int q = 0; q < Chains; ++q) add(p + q, q);
   }
-  for (int j = 0; j < Lanes; ++j) {
-    for (int half = Chains / 2; half > 0; half /= 2) {
-      for (int q = 0; q < half; ++q) sum[q][j] = sum[q][j] + sum[q + half][j];
-    }
-    T* out = c + j * w;
-    const Size n = std::min<Size>(w, columns - j * w);
-    const Lane<T> s(sum[0][j]);
-    if (n == w) {
-      (accumulate ? Lane<T>::load(out) + s : s).store(out);
-    } else if (n > 0) {
-      (accumulate ? Lane<T>::load_part(out, n) + s : s).store_part(out, n);
+  for (; p < k; ++p) add(p, 0);
+  for (int i = 0; i < Rows; ++i) {
+    for (int j = 0; j < Part; ++j) {
+      for (int half = Chains / 2; half > 0; half /= 2) {
+        for (int q = 0; q < half; ++q) sum[i][q][j] = sum[i][q][j] + sum[i][q + half][j];
+      }
+      T* out = c + i * c_row + j * w;
+      const Size n = std::min<Size>(w, columns - j * w);
+      const Lane<T> s(sum[i][0][j]);
+      if (n == w) {
+        (accumulate ? Lane<T>::load(out) + s : s).store(out);
+      } else if (n > 0) {
+        (accumulate ? Lane<T>::load_part(out, n) + s : s).store_part(out, n);
+      }
     }
   }
 }
@@ -193,25 +197,52 @@ void some_rows(Size rows, Size k, const T* a, Size row, Size column, const T* b,
 
 }  // namespace tiles
 
+// f.template operator()<Lanes, Chains>() for what a panel of so many lanes is read with.
+template <class F>
+void for_row_panel(int lanes, F&& f) {
+  switch (lanes) {
+    case 8: return f.template operator()<8, 1>();
+    case 4: return f.template operator()<4, 2>();
+    case 2: return f.template operator()<2, 4>();
+    default: return f.template operator()<1, 8>();
+  }
+}
+
 // c [n] (+)= a [k] · B, one row.
 template <class T>
 void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
-  for (Size j = 0; j < b.count(); ++j) {
-    const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
-    switch (b.lanes) {
-      case 8:
-        tiles::row_tile<T, 8, 1>(b.k, a, b.panel(j), c + first, columns, accumulate);
-        break;
-      case 4:
-        tiles::row_tile<T, 4, 2>(b.k, a, b.panel(j), c + first, columns, accumulate);
-        break;
-      case 2:
-        tiles::row_tile<T, 2, 4>(b.k, a, b.panel(j), c + first, columns, accumulate);
-        break;
-      default:
-        tiles::row_tile<T, 1, 8>(b.k, a, b.panel(j), c + first, columns, accumulate);
+  for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
+    for (Size j = 0; j < b.count(); ++j) {
+      const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
+      tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.panel(j), c + first, 0, columns,
+                                                  accumulate);
     }
-  }
+  });
+}
+
+// C [m, n] = A [m, k] · B with the bits that multiply_row gives for each row, some rows at once.
+template <class T>
+void multiply_rows_alike(Size m, const T* a, Size a_row, const Panels<T>& b, T* c, Size c_row) {
+  for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
+    // As many sums as there are registers for, besides those for B's elements and one of A's.
+    constexpr int sums = Tile<T>::wide ? 24 : 12;
+    constexpr int part = std::min(Lanes, Tile<T>::wide ? 4 : std::max(4 / Chains, 1));
+    constexpr int rows = std::max(sums / (part * Chains), 1);
+    constexpr Size step = part * static_cast<Size>(Lane<T>::width);
+    for (Size first = 0; first < b.n; first += step) {
+      const Size panel = first / b.width(), columns = std::min(step, b.n - first);
+      const T* from = b.panel(panel) + (first - panel * b.width());
+      Size i = 0;
+      for (; i + rows <= m; i += rows) {
+        tiles::row_tile<T, rows, part, Lanes, Chains>(b.k, a + i * a_row, a_row, from,
+                                                      c + i * c_row + first, c_row, columns, false);
+      }
+      for (; i < m; ++i) {
+        tiles::row_tile<T, 1, part, Lanes, Chains>(b.k, a + i * a_row, a_row, from,
+                                                   c + i * c_row + first, c_row, columns, false);
+      }
+    }
+  });
 }
 // The widest panel that a row of n elements fills.
 template <class T>

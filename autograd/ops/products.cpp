@@ -99,6 +99,13 @@ struct Linear {
     sizes[x.rank - 1u] = out;
     Block* y = detail::new_result<T>(tape, sizes, x.rank);
     T* c = y->data<T>();
+    if (tape && rows == 1 && x.base && x.of_array && !x.in_tape && x.contiguous && in > 0 &&
+        w.contiguous) {
+      if (const T* product = tape->read_ahead().row<T>(x, w)) {
+        add_bias(product, bias, out, c);
+        return y;
+      }
+    }
     if (bias) {
       const Ref row = detail::contiguous(bias);
       for (Size i = 0; i < rows; ++i) std::copy_n(row->data<T>(), out, c + i * out);
@@ -115,6 +122,16 @@ struct Linear {
       detail::gemm(rows, out, in, left, matrix<T>(&w).transposed(), c, out, bias != nullptr);
     }
     return y;
+  }
+  template <class T>
+  static void add_bias(const T* __restrict product, Block* bias, Size n, T* __restrict out) {
+    if (!bias) {
+      std::copy_n(product, n, out);
+      return;
+    }
+    const Ref row = detail::contiguous(bias);
+    const T* __restrict b = row->data<T>();
+    for (Size i = 0; i < n; ++i) out[i] = b[i] + product[i];
   }
   template <class T>
   Block* value(TapeCore* tape, Block& x, Block& w) const {

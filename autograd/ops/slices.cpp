@@ -24,7 +24,7 @@ struct Slice {
   bool drop = false;
   Size start = 0, step = 1, length = 0;
 
-  // Small stretches of rows are copied, anything else is a view.
+  // Small stretches of rows are copied where a tape has room for them, anything else is a view.
   template <class T>
   Block* value(TapeCore* tape, Block& x) const {
     const Size* from = x.sizes();
@@ -39,6 +39,9 @@ struct Slice {
     if (!x.contiguous || step != 1 ||
         width * outer * static_cast<Size>(sizeof(T)) > detail::small_value) {
       return view(x, sizes, rank);
+    }
+    if (!tape && outer == 1 && !x.in_tape && (!x.base || x.of_array)) {
+      return detail::new_contiguous_view(&x, start * inner, sizes, rank).give();
     }
     Block* y = detail::new_result<T>(tape, sizes, rank);
     const T* source = x.data<T>() + start * inner;
