@@ -181,10 +181,11 @@ TEST_CASE("testing counts each image once for each network, and the report shows
   for (const double n : test.row_by_row.confusion) counted += n;
   CHECK(counted == 260);
 
-  write_report(folder / "r.html", "the command", {}, net, digits, test);
+  write_report(folder / "r.html", "the command", {}, net, net, digits, test);
   const std::string page = read_whole_file(folder / "r.html");
   CHECK(page.find("the command") != page.npos);
   CHECK(page.find("Where a network is wrong") != page.npos);
+  CHECK(page.find("How far back it learns") != page.npos);
 }
 
 TEST_CASE("lines are answered one by one, bad ones by empty lines where they are skipped") {
