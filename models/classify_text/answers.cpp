@@ -26,8 +26,10 @@ void add_reach(Report& report, const TextClassifier& before, const TextClassifie
         report,
         {{"before training", before.gradient_by_unit(batch)},
          {"after training", after.gradient_by_unit(batch)}},
-        fmt::format("Of {} test texts of {} {}, read from left to right.", same.size(), length,
-                    encoder.units == Units::words ? "words" : "characters"));
+        fmt::format(
+            "Of {} test texts of {} {}, read from left to right. Each state also counts by itself, "
+            "in the largest and the mean over all steps.",
+            same.size(), length, encoder.units == Units::words ? "words" : "characters"));
   }
 }
 

@@ -94,7 +94,8 @@ void add_gradient_by_step(Report& report,
                                   .y_scale = Scale::logarithmic}),
           fmt::format("The gradient of the loss by the state at each time step. Where it vanishes "
                       "towards the beginning, nothing is learnt from there; where it grows, "
-                      "training is unstable. {}",
+                      "training is unstable. A curve sinks as a whole where the loss does: look "
+                      "at its slope. {}",
                       of_what));
 }
 
