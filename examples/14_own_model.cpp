@@ -18,13 +18,13 @@
 using namespace unroll;
 
 // ---- The model: a struct with fields(); its cell has one gate and keeps what the gate lets through.
-
 struct OwnCell {
   Linear<float> from_input, from_state;  // to [B, 2H]: the gate, the candidate
   static constexpr auto fields() {
     return std::tuple{field("from_input", &OwnCell::from_input),
                       field("from_state", &OwnCell::from_state)};
   }
+  Var<float> start(Size batch) const { return zeros<float>({batch, from_state.weight.size(1)}); }
   Var<float> operator()(const Var<float>& x, const Var<float>& a) const {
     const auto [gate, candidate] = split<2>(from_input(x) + from_state(a), -1);
     return fuse(
@@ -45,23 +45,19 @@ struct OwnModel {
                       field("answer", &OwnModel::answer)};
   }
   static OwnModel make(const Key& key, Size hidden) {
-    const auto k = split<4>(key);
-    return {
-        Embedding<float>::make(k[0], 4, 8),
-        {Linear<float>::make(k[1], 8, 2 * hidden), Linear<float>::make(k[2], hidden, 2 * hidden)},
-        Linear<float>::make(k[3], hidden, 2)};
+    const auto [a, b, c, d] = split<4>(key);
+    return {Embedding<float>::make(a, 4, 8),
+            {Linear<float>::make(b, 8, 2 * hidden), Linear<float>::make(c, hidden, 2 * hidden)},
+            Linear<float>::make(d, hidden, 2)};
   }
   Var<float> operator()(const Indices& words) const {  // [T, B] -> [B, 2]
-    const auto start = zeros<float>({words.shape()[1], answer.weight.size(1)});
-    return answer(unroll_steps(cell, letters(words), start).state);
+    return answer(unroll_steps(cell, letters(words), cell.start(words.shape()[1])).state);
   }
 };
 
 // ---- The data: example i is a word that the key and i decide.
-
 struct Words {
-  Indices words;   // [T, B]
-  Indices labels;  // [B]
+  Indices words, labels;  // [T, B], [B]
 };
 
 auto examples_from(const Key& key, Size count) {
@@ -87,15 +83,18 @@ Var<float> loss(const OwnModel& model, const Words& b) {
   return cross_entropy(model(b.words), b.labels);
 }
 double right(const OwnModel& model, const Words& b) { return accuracy(model(b.words), b.labels); }
+// The norm of the gradient by the state after each letter.
+std::vector<double> by_letter(const OwnModel& m, const Words& b) {
+  return state_gradient_norms(
+      m.cell, m.letters(b.words), m.cell.start(b.labels.size()),
+      [&](const auto& run) { return cross_entropy(m.answer(run.state), b.labels); });
+}
 
 int main(int argc, char** argv) {
   return training_main("14_own_model", [&] {
-    RunOptions run{
-        .trainer =
-            {.epochs = 12, .batch = 50, .threads = 2, .clip = 1, .patience = 4, .unit = "words"},
-        .learning_rate = 1e-2};
-    CommandLine("Learns whether \"ab\" occurs an odd number of times in a word.", run)
-        .parse(argc, argv);
+    RunOptions run{.trainer = {.epochs = 12, .batch = 50, .threads = 2}, .learning_rate = 1e-2};
+    run.trainer.clip = 1, run.trainer.patience = 4, run.trainer.unit = "words";
+    CommandLine("Learns whether a word has \"ab\" an odd number of times.", run).parse(argc, argv);
     if (run.quick == Quick::yes) run.trainer.epochs = 2;
 
     const auto model = OwnModel::make(Key(run.trainer.seed), 24);
@@ -104,9 +103,11 @@ int main(int argc, char** argv) {
     const TrainingResult result = trainer.fit(examples_from(Key(1), 2000), loss);
 
     if (!run.report.empty()) {
-      Report page("A model of one's own",
-                  "A gated cell learns whether \"ab\" occurs an odd number of times.");
+      Report page("A model of one's own", "A gated cell learns to count \"ab\" in words.");
       add_learning(page, trainer.history(), {.loss = "cross-entropy", .metric = "accuracy"});
+      const Words some = examples_from(Key(2), 500).batch(std::vector<Size>{0, 1, 2, 3, 4, 5});
+      add_gradient_by_step(page, {{"before training", by_letter(model, some)},
+                                  {"after training", by_letter(trainer.best(), some)}});
       add_facts(page, run.command);
       page.write(run.report);
     }

@@ -103,7 +103,8 @@ int main(int argc, char** argv) {
     fmt::print("test accuracy on {} images: feed-forward {:.4f}, row by row {:.4f}\n",
                sets.test.size(), test.all_at_once.accuracy, test.row_by_row.accuracy);
     if (!run.report.empty())
-      write_report(run.report, run.command, trainer.history(), trainer.best(), sets.test, test);
+      write_report(run.report, run.command, trainer.history(), net, trainer.best(), sets.test,
+                   test);
 
     if (argc > 1 || result.ending == Ending::interrupted) return 0;
     examples::Checks checks;  // the best possible is 1

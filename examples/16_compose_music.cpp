@@ -1,40 +1,40 @@
-// Composes tunes: an LSTM learns ABC notation character by character and writes from a key, a metre and a
-// few notes.
-//
+// Composes tunes: an LSTM learns ABC notation by character and writes from key, metre and a few notes.
 //   16_compose_music                                    a generated task, held against its known optimum
 //   16_compose_music --data nottingham --skip-bad --save tunes.safetensors --report tunes.html
 //   echo "K:G M:6/8 | GABc" | 16_compose_music --generate tunes.best.safetensors --midi tune.mid
+#include <fmt/format.h>
+#include <iostream>
 #include <unroll/examples/check.hpp>
 #include <unroll/models/compose_music/music_data.hpp>
 #include <unroll/models/compose_music/score.hpp>
 #include <unroll/models/compose_music/writer.hpp>
+#include <unroll/models/training/answer_lines.hpp>
 #include <unroll/models/training/options.hpp>
 #include <unroll/models/training/run_report.hpp>
 #include <unroll/models/training/trainer.hpp>
 #include <unroll/nn/schedules.hpp>
 
-#include <fmt/format.h>
-#include <iostream>
-
 using namespace unroll;
 
 // A tune for each line of the standard input; the first is tune.mid, the second tune.2.mid.
-int generate(const std::string& file, const std::filesystem::path& midi, const Key& key,
+int generate(const std::string& file, const std::filesystem::path& midi, const RunOptions& run,
              const ComposeOptions& how) {
   const SavedComposer composer = load_composer(file);
-  std::string line;
-  for (Size n = 1; std::getline(std::cin, line); ++n) {
-    const TuneRequest request = parse_request(line, "standard input", n);
-    const std::string abc = compose(composer, request, fold_in(key, std::uint64_t(n)), how);
-    std::cout << abc << std::endl;  // the empty line ends a tune
+  const auto answer = [&](const std::string& line, std::int64_t n) {
+    const auto request = parse_request(line, "standard input", n, &composer.vocabulary);
+    const Key key = fold_in(Key(run.trainer.seed), std::uint64_t(n));
+    const std::string abc = compose(composer, request, key, how);
     BadData bad(OnBadData::skip);
     const auto tunes = parse_abc(abc, "the tune", bad);
     if (bad.skipped() > 0) std::cerr << bad.summary() << '\n';
-    if (midi.empty() || tunes.empty()) continue;
+    if (midi.empty() || tunes.empty()) return abc;
     const std::string number = n == 1 ? "" : "." + std::to_string(n);
     std::filesystem::path own = midi;
     write_midi(own.replace_extension(number + midi.extension().string()), midi_of(tunes.front()));
-  }
+    return abc;  // and an empty line, which ends a tune
+  };
+  const std::string skipped = answer_lines(std::cin, std::cout, run.bad_data, answer);
+  if (!skipped.empty()) std::cerr << skipped << '\n';
   return 0;
 }
 
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
     line.add("--dropout", drop.outputs, "of what a layer puts out", {0, 0.9}, "Network");
     line.add("--drop-weights", drop.weights, "of recurrent weights", {0, 0.9}, "Network");
     line.parse(argc, argv);
-    if (!model_file.empty()) return generate(model_file, midi, Key(run.trainer.seed), how);
+    if (!model_file.empty()) return generate(model_file, midi, run, how);
     const bool generated = data_path.empty(), quick = run.quick == Quick::yes;
     BadData bad(run.bad_data);
     const MusicData data = !generated ? read_music(data_path, bad)

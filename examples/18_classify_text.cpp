@@ -3,7 +3,6 @@
 //   18_classify_text                                        the task that it makes itself, seconds
 //   18_classify_text --data names --save names.safetensors  surnames: which language?
 //   echo "a fine film" | 18_classify_text --predict run.best.safetensors      pos<TAB>0.98
-//
 // Data: label TSV or CSV, folders pos/ and neg/, files x.pos and x.neg, or one file of lines for each
 // label (models/data/labelled_text.hpp). docs/classify_text.md has scores.
 #include <fmt/format.h>
@@ -31,14 +30,15 @@ int predict(const std::string& file) {
   return 0;
 }
 
-void write_report(const RunOptions& run, const auto& trainer, const TextEncoder& encoder,
-                  std::span<const LabelledText> texts, double score, double baseline) {
+void write_report(const RunOptions& run, const TextClassifier& untrained, const auto& trainer,
+                  const TextEncoder& encoder, std::span<const LabelledText> texts, double score,
+                  double baseline) {
   Report page("Labels for texts", fmt::format("{} texts to test on", grouped(Size(texts.size()))));
   page.figures({{fmt::format("{:.3f}", score), "right, of the test texts"},
                 {fmt::format("{:.3f}", baseline), "by counting words without their order"}});
   add_learning(page, trainer.history(), {.loss = "cross-entropy", .metric = "accuracy"});
-  const auto data = encoder.examples(texts);
-  add_answers(page, label_probabilities(trainer.best(), data), encoder, texts);
+  add_reach(page, untrained, trainer.best(), encoder, texts);
+  add_answers(page, label_probabilities(trainer.best(), encoder.examples(texts)), encoder, texts);
   add_facts(page, run.command);
   page.write(run.report);
 }
@@ -103,15 +103,15 @@ int main(int argc, char** argv) {
     const auto score = [&, data = encoder.examples(test)](const auto& model) {
       return share_right(label_probabilities(model, data), encoder.labels_of(test));
     };
-    const auto [trainer, ending] =
-        train(TextClassifier::make(Key(run.trainer.seed), sizes), run.trainer);
+    const auto model = TextClassifier::make(Key(run.trainer.seed), sizes);
+    const auto [trainer, ending] = train(model, run.trainer);
     const TrainerOptions plain{.epochs = 8, .threads = run.trainer.threads, .log = nullptr};
     const double found = score(trainer.best());
     const double bag =
         score(train(BagOfUnits::make(sizes.vocabulary, sizes.labels), plain).first.best());
     fmt::print("test accuracy {:.4f}; counting without order {:.4f}; {} texts\n", found, bag,
                test.size());
-    if (!run.report.empty()) write_report(run, trainer, encoder, test, found, bag);
+    if (!run.report.empty()) write_report(run, model, trainer, encoder, test, found, bag);
     if (argc > 1 || ending == Ending::interrupted) return 0;
     examples::Checks checks;
     checks.at_least("accuracy on unseen reviews; the best possible is 1", found, 0.98);

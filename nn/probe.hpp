@@ -10,9 +10,11 @@
 // blocks of H named Cell::gates. The probe has the type of what the cell's pre_activation()
 // returns: one Var [T, B, gates·H], and for the GRU {input, hidden}, which hand derivations call
 // d_z (of W_ih x + b_ih) and d_z_hidden (of W_hh h + b_hh). The ordinary unroll knows nothing of
-// this and pays nothing.
+// this and pays nothing. The same for whole states, of any cell: state_gradients().
 #pragma once
 
+#include "unroll/autograd/transforms.hpp"
+#include "unroll/nn/clipping.hpp"
 #include "unroll/nn/unroll.hpp"
 
 namespace unroll {
@@ -62,6 +64,38 @@ template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
                       probe);
         return cell.from_pre_activation(z, s);
       }));
+}
+
+// The gradient of a loss with respect to the state after each step, first step first: all that this state
+// (of an LSTM h and c together) still changes, at its own step and later. Any cell will do, a user's own
+// or a stack.
+//
+//   auto g = state_gradients(cell, xs, s0, [&](const auto& run) { return loss(run.state); });   // T states
+//
+// `loss` takes what unroll(cell, xs, state) gives and returns a single number.
+template <Real T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
+[[nodiscard]] std::vector<State> state_gradients(const Cell& cell, const Var<T>& xs,
+                                                 const State& state, Loss&& loss) {
+  if (xs.rank() == 0 || xs.size(0) == 0) fail("state_gradients", "the sequence has no steps");
+  const State zero = tree_map([](const auto& part) { return zeros<T>(part.shape()); }, state);
+  const std::vector<State> probe(static_cast<std::size_t>(xs.size(0)), zero);
+  return grad([&](const std::vector<State>& added) {
+    const auto advance = [&](Size t, const State& s) -> State {
+      return tree_map([](const auto& a, const auto& b) { return a + b; },
+                      State(cell(index(xs, 0, t), s)), added[static_cast<std::size_t>(t)]);
+    };
+    return loss(detail::stack_outputs(
+        detail::run_steps<detail::PooledSteps>(cell, xs.size(0), state, advance)));
+  })(probe);
+}
+
+// The norm of each of them: where it vanishes towards the first step, nothing is learnt from there.
+template <Real T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
+[[nodiscard]] std::vector<double> state_gradient_norms(const Cell& cell, const Var<T>& xs,
+                                                       const State& state, Loss&& loss) {
+  std::vector<double> norms;
+  for (const State& g : state_gradients(cell, xs, state, loss)) norms.push_back(global_norm(g));
+  return norms;
 }
 
 }  // namespace unroll

@@ -181,10 +181,24 @@ TEST_CASE("testing counts each image once for each network, and the report shows
   for (const double n : test.row_by_row.confusion) counted += n;
   CHECK(counted == 260);
 
-  write_report(folder / "r.html", "the command", {}, net, digits, test);
+  write_report(folder / "r.html", "the command", {}, net, net, digits, test);
   const std::string page = read_whole_file(folder / "r.html");
   CHECK(page.find("the command") != page.npos);
   CHECK(page.find("Where a network is wrong") != page.npos);
+  CHECK(page.find("How far back it learns") != page.npos);
+}
+
+TEST_CASE("the gradient by row ends with that of the LSTM's answer") {
+  const ImageBatch digits = generate_digits(Key(1), 3).all();
+  ImageClassifiers net = ImageClassifiers::make(Key(2), {.hidden = 8, .row_hidden = 4});
+  net.mean = 0.2f;
+  net.deviation = 0.5f;
+  const auto norms = net.gradient_by_row(digits.images, digits.labels);
+  REQUIRE(norms.size() == 28);
+  const Var<float> d_scores =
+      (softmax(net(digits.images).row_by_row) - one_hot<float>(digits.labels, 10)) / 3.0f;
+  const Var<float> d_h = matmul(d_scores, net.row_by_row.out.weight);
+  CHECK(norms.back() == doctest::Approx(global_norm(d_h)).epsilon(1e-5));
 }
 
 TEST_CASE("lines are answered one by one, bad ones by empty lines where they are skipped") {

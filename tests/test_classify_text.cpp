@@ -4,6 +4,7 @@
 
 #include "temporary_folder.hpp"
 #include "unroll/autograd/transforms.hpp"
+#include "unroll/models/classify_text/answers.hpp"
 #include "unroll/models/classify_text/generator.hpp"
 #include "unroll/models/classify_text/text_encoder.hpp"
 
@@ -53,6 +54,40 @@ TEST_CASE("a key drops, the same key drops the same, and without one nothing is 
   CHECK(model(batch, Key(3)).to_vector() == model(batch, Key(3)).to_vector());
   CHECK(model(batch, Key(3)).to_vector() != plain);
   CHECK(model(batch, Key(3)).to_vector() != model(batch, Key(4)).to_vector());
+}
+
+TEST_CASE("of texts of one unit the state enters as the last, the largest and the mean") {
+  const auto encoder = TextEncoder::of(texts, Units::words);
+  const auto model = small(encoder);
+  const std::vector<LabelledText> words{{"a", "x"}, {"b", "y"}, {"c", "x"}};
+  const TextBatch batch = encoder.examples(words).batch(std::vector<Size>{0, 1, 2});
+  const Var<float> d_scores = (softmax(model(batch)) - one_hot<float>(batch.labels, 2)) / 3.0f;
+  const auto block = [&](Size first) {  // of 4 units, in [forward h, backward h, max, mean]
+    return slice(model.answer.weight, 1, Range{first, first + 4});
+  };
+  const Var<float> d_h = matmul(d_scores, block(0) + block(8) + block(16));
+  const auto norms = model.gradient_by_unit(batch);
+  REQUIRE(norms.size() == 1);
+  CHECK(norms[0] == doctest::Approx(global_norm(d_h)).epsilon(1e-5));
+}
+
+TEST_CASE("gradients by unit need texts of one length; a report takes the longest of many") {
+  const auto encoder = TextEncoder::of(texts, Units::words);
+  const auto model = small(encoder);
+  CHECK_THROWS_WITH_AS(
+      (void)model.gradient_by_unit(encoder.examples(texts).batch(std::vector<Size>{0, 1})),
+      doctest::Contains("different lengths"), std::invalid_argument);
+  std::vector<LabelledText> many(40, {"a b c", "x"});
+  many.insert(many.end(), 50, {"a b", "y"});
+  many.insert(many.end(), 15, {"a b a b", "y"});
+  const auto page_of = [&](std::span<const LabelledText> some) {
+    Report page("T");
+    add_reach(page, model, model, encoder, some);
+    return page.html();
+  };
+  CHECK(page_of(many).find("Of 32 test texts of 3 words") != std::string::npos);
+  CHECK(page_of(std::span(many).last(17)).find("Of 15 test texts of 4 words") != std::string::npos);
+  CHECK(page_of({}) == Report("T").html());
 }
 
 TEST_CASE("a small step against the gradient lowers the loss by its length squared") {

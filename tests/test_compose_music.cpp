@@ -174,6 +174,11 @@ TEST_CASE("generated data say what their source needs, real data what counting r
 
 TEST_CASE("a request is a key, a metre and notes, in any part") {
   const auto request = [](const std::string& line) { return parse_request(line, "stdin", 3); };
+  const Vocabulary known(U"GAB");
+  CHECK(parse_request("K:G | GAB", "stdin", 3, &known).notes == "GAB");
+  CHECK_THROWS_WITH_AS(
+      (void)parse_request("K:G | GAc", "stdin", 3, &known),
+      "stdin: line 3: expected characters that the model was trained on, found \"c\"", DataError);
   const TuneRequest full = request("K:G M:6/8 | GABc \r");
   CHECK(full.key == "G");
   CHECK(full.metre == "6/8");

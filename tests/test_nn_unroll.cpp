@@ -118,6 +118,44 @@ void check_probe() {
   }
 }
 
+// ∂L/∂s_t by central differences: the rest of the sequence run on from a shifted state.
+template <class Cell>
+void check_state_gradients(const Cell& cell) {
+  using State = decltype(cell.initial_state(B));
+  const State s0 = cell.initial_state(B);
+  // Of the last state, and of what was put out on the way.
+  const auto loss = [](const State& last, const Var<double>& outputs, Size from) {
+    Var<double> total = sum(slice(weights, 0, Range{from}) * outputs);
+    tree_for_each([&](const auto& part) { total = total + sum(square(part)); }, last);
+    return total;
+  };
+  const auto gradients = state_gradients(
+      cell, xs, s0, [&](const auto& run) { return loss(run.state, run.outputs, 0); });
+  REQUIRE(gradients.size() == T);
+  State s = s0;
+  for (Size t = 0; t < T; ++t) {
+    s = cell(index(xs, 0, t), s);
+    const State direction =
+        tree_map([&](const auto& p) { return normal<double>(Key(7), p.shape()); }, s);
+    double expected = 0;
+    const auto& at_t = gradients[static_cast<std::size_t>(t)];
+    tree_for_each([&](const auto& d, const auto& g) { expected += sum(d * g).item(); }, direction,
+                  at_t);
+    const auto shifted = [&](double by) {
+      State here = tree_map([&](const auto& p, const auto& d) { return p + by * d; }, s, direction);
+      std::vector<Var<double>> outputs{Var<double>(cell.output(here))};
+      for (Size later = t + 1; later < T; ++later) {
+        here = cell(index(xs, 0, later), here);
+        outputs.push_back(cell.output(here));
+      }
+      return loss(here, stack(outputs), t).item();
+    };
+    const double step = 1e-5;
+    CHECK(std::abs(expected) > 1e-3);
+    CHECK((shifted(step) - shifted(-step)) / (2 * step) == doctest::Approx(expected).epsilon(1e-7));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("Hoisted, not hoisted and written as a loop are the same, for every cell") {
@@ -195,6 +233,29 @@ TEST_CASE("The gradient with respect to a probe is that with respect to the pre-
   check_probe<Elman<double>>();
   check_probe<Lstm<double>>();
   check_probe<Gru<double>>();
+}
+
+TEST_CASE("The state's gradient is what the rest of the sequence makes of a shifted state") {
+  check_state_gradients(Lstm<double>::make(Key(3), I, H));
+  check_state_gradients(Gru<double>::make(Key(3), I, H));
+  check_state_gradients(Stack<Lstm<double>>::make(Key(3), {.layers = 2}, I, H));
+}
+
+TEST_CASE("Of a_t = a_{t-1} / 2 + x_t and the last a, the gradient halves with each step back") {
+  const auto cell = [](const Var<double>& x, const Var<double>& a) { return 0.5 * a + x; };
+  const Var<double> x(Shape{4, 1}, {3, -1, 2, 7});
+  const auto last = [](const auto& run) { return sum(run.state); };
+  CHECK(state_gradient_norms(cell, x, Var<double>(Shape{1}, {5}), last) ==
+        std::vector<double>{0.125, 0.25, 0.5, 1});
+  // The mean over all steps reaches every state by itself, too; of a batch the norm is that of all.
+  const auto all = [](const auto& run) { return sum(run.outputs); };
+  const Var<double> four = broadcast_to(x, {4, 4});
+  CHECK(state_gradient_norms(cell, four, zeros<double>({4}), all) ==
+        std::vector<double>{2 * 1.875, 2 * 1.75, 2 * 1.5, 2});
+  CHECK(state_gradient_norms(cell, slice(x, 0, Range{0, 1}), zeros<double>({1}), all) ==
+        std::vector<double>{1});
+  CHECK_THROWS_WITH_AS((void)state_gradients(cell, zeros<double>({0, 1}), zeros<double>({1}), last),
+                       "[state_gradients] the sequence has no steps", std::invalid_argument);
 }
 
 TEST_CASE("A probe for another number of steps is refused") {

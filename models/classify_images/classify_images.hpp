@@ -12,7 +12,7 @@
 #include "unroll/models/training/answer_lines.hpp"
 #include "unroll/nn/cells.hpp"
 #include "unroll/nn/losses.hpp"
-#include "unroll/nn/unroll.hpp"
+#include "unroll/nn/probe.hpp"
 
 namespace unroll {
 
@@ -77,12 +77,26 @@ struct ImageClassifiers {
 
   // images [B, rows, columns]
   [[nodiscard]] ClassLogits operator()(const Var<float>& images) const {
-    const Var<float> x = (images - mean) / deviation;
+    const Var<float> x = standardise(images);
     return {all_at_once(reshape(x, {x.size(0), -1})), row_by_row(x)};
   }
   [[nodiscard]] Var<float> loss(const Var<float>& images, const Indices& labels) const {
     const ClassLogits logits = (*this)(images);
     return cross_entropy(logits.all_at_once, labels) + cross_entropy(logits.row_by_row, labels);
+  }
+  /// The norm of the gradient of the LSTM's loss by its state after each row (nn/probe.hpp).
+  [[nodiscard]] std::vector<double> gradient_by_row(const Var<float>& images,
+                                                    const Indices& labels) const {
+    const Lstm<float>& cell = row_by_row.cell;
+    const Var<float> rows = permute(standardise(images), {1, 0, 2});
+    return state_gradient_norms(
+        cell, rows, cell.initial_state(images.size(0)),
+        [&](const auto& run) { return cross_entropy(row_by_row.out(run.state.h), labels); });
+  }
+
+ private:
+  [[nodiscard]] Var<float> standardise(const Var<float>& images) const {
+    return (images - mean) / deviation;
   }
 };
 

@@ -89,8 +89,8 @@ TestResult test_classifiers(const ImageClassifiers& net, const ImageSet& images)
 }
 
 void write_report(const std::filesystem::path& path, const std::string& command,
-                  const TrainingHistory& history, const ImageClassifiers& net,
-                  const ImageSet& images, const TestResult& test) {
+                  const TrainingHistory& history, const ImageClassifiers& untrained,
+                  const ImageClassifiers& net, const ImageSet& images, const TestResult& test) {
   Report page("Two networks recognise digits",
               "One sees all pixels at once, the other reads an image row by row.");
   page.figures({{fmt::format("{:.4f}", test.all_at_once.accuracy), "accuracy, feed-forward"},
@@ -98,6 +98,13 @@ void write_report(const std::filesystem::path& path, const std::string& command,
                 {grouped(images.size()), "test images"}});
   add_learning(page, history,
                {.loss = "cross-entropy of both networks together", .metric = "mean accuracy"});
+  const ImageBatch some = images.part(0, std::min(batch_size, images.size())).all();
+  add_gradient_by_step(page,
+                       {{"before training", untrained.gradient_by_row(some.images, some.labels)},
+                        {"after training", net.gradient_by_row(some.images, some.labels)}},
+                       fmt::format("A step is a row, read by the LSTM, of {} test images; the loss "
+                                   "is that of its answer after the last.",
+                                   some.labels.size()));
   page.section("Row by row: an LSTM");
   add_matrix(page, test.row_by_row);
   page.section("All pixels at once: a feed-forward network");

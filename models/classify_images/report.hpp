@@ -2,7 +2,7 @@
 //
 //   const ClassAnswers answers = classify(net, images);               // images [B, rows, columns]
 //   const TestResult test = test_classifiers(trainer.best(), sets.test);
-//   write_report(run.report, run.command, trainer.history(), trainer.best(), sets.test, test);
+//   write_report(run.report, run.command, trainer.history(), net, trainer.best(), sets.test, test);
 //
 // Invariant: an answer does not depend on the other images of its batch.
 #pragma once
@@ -40,9 +40,10 @@ struct TestResult {
 };
 [[nodiscard]] TestResult test_classifiers(const ImageClassifiers& net, const ImageSet& images);
 
-/// Curves, a confusion matrix for each network, images with their answers. Throws FileError.
+/// Curves, gradients by row before and after training, a confusion matrix for each network, images with
+/// their answers. Throws FileError.
 void write_report(const std::filesystem::path& path, const std::string& command,
-                  const TrainingHistory& history, const ImageClassifiers& net,
-                  const ImageSet& images, const TestResult& test);
+                  const TrainingHistory& history, const ImageClassifiers& untrained,
+                  const ImageClassifiers& net, const ImageSet& images, const TestResult& test);
 
 }  // namespace unroll

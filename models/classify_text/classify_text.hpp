@@ -14,6 +14,7 @@
 #include "unroll/nn/lengths.hpp"
 #include "unroll/nn/linear.hpp"
 #include "unroll/nn/losses.hpp"
+#include "unroll/nn/probe.hpp"
 #include "unroll/nn/variational.hpp"
 
 namespace unroll {
@@ -64,12 +65,33 @@ struct TextClassifier {
     const auto read = unroll::unroll(reader, Packed<float>{seen, batch.layout},
                                      reader.initial_state(lengths.batch()),
                                      {.key = key ? std::optional(for_reader) : std::nullopt});
-    Var<float> all = concat(
-        {read.state.forward.h, read.state.backward.h, pooled(unpack(read.outputs), lengths)}, -1);
+    Var<float> all = features(read.state, unpack(read.outputs), lengths);
     if (key) all = dropout(all, options.dropout, for_pooled);
     return answer(all);
   }
 
+  /// The norm of the loss's gradient by the state of the forward reader after each unit (nn/probe.hpp).
+  /// Throws std::invalid_argument unless the texts have one length.
+  [[nodiscard]] std::vector<double> gradient_by_unit(const TextBatch& batch) const {
+    const Lengths& lengths = batch.layout->lengths;
+    if (lengths.total() != lengths.longest() * lengths.batch()) {
+      fail("gradient_by_unit", "the texts have different lengths, so their steps do not compare");
+    }
+    const Var<float> xs = unpack(Packed<float>{table(batch.units), batch.layout});
+    const auto start = reader.initial_state(lengths.batch());
+    const auto back = unroll::unroll(reader.backward, flip(xs, 0), start.backward);
+    return state_gradient_norms(reader.forward, xs, start.forward, [&](const auto& run) {
+      const Var<float> outputs = concat({run.outputs, flip(back.outputs, 0)}, -1);
+      const Var<float> all = features({run.state, back.state}, outputs, lengths);
+      return cross_entropy(answer(all), batch.labels);
+    });
+  }
+
+  // What the labels are scored from: [B, 6 hidden].
+  [[nodiscard]] static Var<float> features(const BidirectionalState<LstmState<float>>& last,
+                                           const Var<float>& outputs, const Lengths& lengths) {
+    return concat({last.forward.h, last.backward.h, pooled(outputs, lengths)}, -1);
+  }
   // The largest and the mean over the steps of each text: ys [T, B, n] -> [B, 2n].
   [[nodiscard]] static Var<float> pooled(const Var<float>& ys, const Lengths& lengths) {
     const Var<float> mask =

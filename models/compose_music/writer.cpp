@@ -182,7 +182,8 @@ SavedComposer load_composer(const std::filesystem::path& path) {
   return {std::move(model), vocabulary};
 }
 
-TuneRequest parse_request(std::string_view line, const std::string& name, std::int64_t number) {
+TuneRequest parse_request(std::string_view line, const std::string& name, std::int64_t number,
+                          const Vocabulary* known) {
   const std::string example = "a request such as \"K:G M:6/8 | GABc\"";
   TuneRequest request;
   request.number = std::to_string(number);
@@ -222,6 +223,15 @@ TuneRequest parse_request(std::string_view line, const std::string& name, std::i
   }
   if (!readable("X:1\nK:C\n" + request.notes + "\n")) {
     throw DataError(name, number, example, "notes that are no ABC: \"" + request.notes + "\"");
+  }
+  if (!known) return request;
+  const auto decoded = from_utf8(request.key + request.metre + request.notes);
+  if (!decoded) throw DataError(name, number, "UTF-8");
+  for (const char32_t c : *decoded) {
+    if (known->id(c) == Vocabulary::unknown()) {
+      throw DataError(name, number, "characters that the model was trained on",
+                      "\"" + to_utf8({&c, 1}) + "\"");
+    }
   }
   return request;
 }

@@ -32,9 +32,10 @@ struct TuneRequest {
   std::string notes;   // ABC, one line: how the music begins
   std::string number;  // what X: is to say; parse_request: the number of the line
 };
-/// "K:G M:6/8 | GABc": fields K: and M: in any order, then perhaps a bar line and notes. Throws DataError.
+/// "K:G M:6/8 | GABc": fields K: and M: in any order, then perhaps a bar line and notes. Throws DataError;
+/// with a vocabulary also for characters that it does not have.
 [[nodiscard]] TuneRequest parse_request(std::string_view line, const std::string& name,
-                                        std::int64_t number);
+                                        std::int64_t number, const Vocabulary* known = nullptr);
 
 struct ComposeOptions {
   double temperature = 0.7;  // logits are divided by it

@@ -82,7 +82,8 @@ void add_learning(Report& report, const TrainingHistory& h, const LearningLabels
 }
 
 void add_gradient_by_step(Report& report,
-                          const std::vector<std::pair<std::string, std::vector<double>>>& norms) {
+                          const std::vector<std::pair<std::string, std::vector<double>>>& norms,
+                          std::string_view of_what) {
   if (norms.empty()) return;
   std::vector<Series> series;
   for (const auto& [name, values] : norms) series.push_back({.name = name, .y = values});
@@ -91,8 +92,11 @@ void add_gradient_by_step(Report& report,
           line_chart_svg(series, {.x_title = "time step",
                                   .y_title = "norm of the loss's gradient",
                                   .y_scale = Scale::logarithmic}),
-          "The gradient of the loss by the state at each time step. Where it vanishes towards "
-          "the beginning, nothing is learnt from there; where it grows, training is unstable.");
+          fmt::format("The gradient of the loss by the state at each time step. Where it vanishes "
+                      "towards the beginning, nothing is learnt from there; where it grows, "
+                      "training is unstable. A curve sinks as a whole where the loss does: look "
+                      "at its slope. {}",
+                      of_what));
 }
 
 void add_confusion_matrix(Report& report, std::span<const double> counts,

@@ -36,9 +36,11 @@ void add_learning(Report& report, const TrainingHistory& history,
                   const LearningLabels& labels = {});
 
 /// The norm of the loss's gradient by the state at each step, first step first: how far back a network
-/// learns. One curve for each name.
+/// learns. One curve for each name; `of_what` says whose loss and state. state_gradient_norms
+/// (nn/probe.hpp) gives the numbers.
 void add_gradient_by_step(Report& report,
-                          const std::vector<std::pair<std::string, std::vector<double>>>& norms);
+                          const std::vector<std::pair<std::string, std::vector<double>>>& norms,
+                          std::string_view of_what = {});
 
 /// How often class r (row) was called class c (column): counts [K, K] in row-major order. With a table
 /// of each class's precision and recall. Throws std::invalid_argument where the sizes do not fit.

@@ -22,6 +22,7 @@ run --data some.tsv --units characters --epochs 6 --save c.safetensors --report 
 check 'it trains on a file' test $? -eq 0
 check 'and prints its score' grep -q '^test accuracy ' out
 check 'and writes a report' grep -q '<h2' c.html
+check 'with its gradient by step' grep -q 'test texts of .* characters, read from left' c.html
 printf 'yes 3\n\nno 8\n' | "$program" --predict c.best.safetensors >out 2>err
 check 'it answers line by line' test "$(wc -l <out)" -eq 3
 check 'with label, tab, probability' bash -c '! grep -qvP "^(pos|neg)\t[01]\.[0-9]{4}$" out'

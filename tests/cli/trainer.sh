@@ -49,6 +49,7 @@ run --quick --report report.html --logdir logs
 check 'a quick run ends with 0' test $? -eq 0
 check 'it writes a report' grep -q '</html>' report.html
 check 'with its curves and command' grep -q -- '--report report.html' report.html
+check 'and its gradient by step' grep -q 'after training' report.html
 check 'the report stands alone' bash -c '! grep -Eq "<script|(src|href)=.?https?:" report.html'
 check 'it writes event files' bash -c 'compgen -G "logs/*tfevents*" >/dev/null'
 
