@@ -201,10 +201,14 @@ void some_rows(Size rows, Size k, const T* a, Size row, Size column, const T* b,
 template <class F>
 void for_row_panel(int lanes, F&& f) {
   switch (lanes) {
-    case 8: return f.template operator()<8, 1>();
-    case 4: return f.template operator()<4, 2>();
-    case 2: return f.template operator()<2, 4>();
-    default: return f.template operator()<1, 8>();
+    case 8:
+      return f.template operator()<8, 1>();
+    case 4:
+      return f.template operator()<4, 2>();
+    case 2:
+      return f.template operator()<2, 4>();
+    default:
+      return f.template operator()<1, 8>();
   }
 }
 

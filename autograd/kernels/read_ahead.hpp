@@ -23,8 +23,8 @@ class ReadAhead {
 
  private:
   struct Entry {
-    Ref array;                 // whose rows are read
-    const Block* w = nullptr;  // which the caller keeps alive
+    Ref array;                       // whose rows are read
+    const Block* w = nullptr;        // which the caller keeps alive
     const void* expected = nullptr;  // the elements of the row that comes next
     Ref rows;                        // [count, out], of which `used` were handed out
     Size used = 0, count = 0;

@@ -152,7 +152,16 @@ struct LogSumExp {
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
     if (!softmax || g.is_tracked() || x.is_tracked()) return apply(ScaledSoftmax{}, g, x);
-    return g * Var<T>(Handle::borrow(softmax.get()));
+    const Ref scale = detail::contiguous(g.handle().block());
+    Ref out = detail::new_block<T>(softmax->shape());
+    const Size n = x.size(-1), rows = scale->size();
+    for (Size i = 0; i < rows; ++i) {
+      const T s = scale->template data<T>()[i];
+      const T* __restrict from = softmax->data<T>() + i * n;
+      T* __restrict to = out->template data<T>() + i * n;
+      for (Size j = 0; j < n; ++j) to[j] = s * from[j];
+    }
+    return Var<T>(Handle(std::move(out)));
   }
 };
 

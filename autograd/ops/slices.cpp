@@ -92,6 +92,10 @@ struct Concat {
   }
   template <class T>
   Var<T> adjoint(std::size_t, Size at, const Var<T>& g, const Shape& part) const {
+    Block* b = g.handle().block();
+    if (axis == 0 && !g.is_tracked() && b->contiguous && shape[0] > 0) {
+      return Var<T>(Handle(detail::new_contiguous_view(b, at * (b->size() / shape[0]), part)));
+    }
     if (new_axis) return index(g, axis, at);
     return slice(g, axis, {at, at + part[axis]});
   }
