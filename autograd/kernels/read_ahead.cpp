@@ -18,7 +18,9 @@ const T* ReadAhead::row(const Block& x, Block& w) {
   });
   if (e == entries_.end()) {
     e = &entries_[oldest_++ % entries_.size()];
-    *e = {Ref::share(x.base), &w};
+    *e = {};
+    e->array = Ref::share(x.base);
+    e->w = &w;
   }
   const T *at = x.data<T>(), *end = x.base->data<T>() + x.base->size();
   const bool in_order = e->expected == at;
