@@ -101,9 +101,11 @@ std::unique_ptr<Runner> in_process(std::string name, std::unique_ptr<Step> step,
 }
 
 struct Turns {
-  int alternations = 30;       // at least
-  double seconds = 2;          // of wall time, at least
-  double turn_seconds = 1e-3;  // a turn takes as many steps as fill this
+  int alternations = 30;  // at least
+  double seconds = 2;     // of wall time, at least
+  // A turn takes as many steps as fill this: enough that the first, which finds the caches full of the others' data, does not
+  // decide. A program that trains takes one step after the other.
+  double turn_seconds = 1e-2;
   double rate = 0.01;
 };
 // Seconds per step, by runner and alternation. The runners are warm after it has begun.
