@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "temporary_folder.hpp"
 #include "unroll/nn/atomic_file.hpp"
 
 namespace fs = std::filesystem;
@@ -15,25 +16,11 @@ using namespace unroll;
 
 namespace {
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "unroll_atomic_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  std::size_t file_count() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), {}));
-  }
+using testing::TemporaryFolder;
 
- private:
-  fs::path path_;
-};
+std::size_t file_count(const TemporaryFolder& folder) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder.path()), {}));
+}
 
 unsigned mode_of(const fs::path& path) {
   struct stat status = {};
@@ -82,7 +69,7 @@ TEST_CASE("a written file reads back byte for byte and leaves nothing beside it"
   CHECK(read_whole_file(folder / "a.bin") == bytes);
   write_file_atomically(folder / "a.bin", std::string_view());
   CHECK(read_whole_file(folder / "a.bin").empty());
-  CHECK(folder.file_count() == 1);
+  CHECK(file_count(folder) == 1);
 }
 
 TEST_CASE("pieces are written one after the other") {
@@ -140,7 +127,7 @@ TEST_CASE("a write that fails keeps the old file and removes the temporary one")
   CHECK(contains(message, (folder / "a.bin").string()));
   CHECK(contains(message, "File too large"));
   CHECK(read_whole_file(folder / "a.bin") == "precious");
-  CHECK(folder.file_count() == 1);
+  CHECK(file_count(folder) == 1);
 }
 
 TEST_CASE("a temporary file left by a killed process is stepped over, not overwritten") {
@@ -150,7 +137,7 @@ TEST_CASE("a temporary file left by a killed process is stepped over, not overwr
   write_file_atomically(folder / "a.txt", "fresh");
   CHECK(read_whole_file(folder / "a.txt") == "fresh");
   CHECK(read_whole_file(folder / stale) == "stale");
-  CHECK(folder.file_count() == 2);
+  CHECK(file_count(folder) == 2);
 }
 
 TEST_CASE("writing to what is no file is refused with its name and the reason") {

@@ -1,5 +1,4 @@
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/training/pictures.hpp"
 #include "unroll/models/training/report.hpp"
 #include "unroll/models/training/run_program.hpp"
@@ -254,13 +254,11 @@ TEST_CASE("a report is one page with all its parts, in order, escaped, from nowh
 }
 
 TEST_CASE("a report is written whole, or the path is named") {
-  std::string folder = (fs::temp_directory_path() / "unroll_report_XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const testing::TemporaryFolder folder;
   Report report("T");
   report.paragraph("x");
-  report.write(fs::path(folder) / "report.html");
-  CHECK(read_whole_file(fs::path(folder) / "report.html") == report.html());
+  report.write(folder / "report.html");
+  CHECK(read_whole_file(folder / "report.html") == report.html());
   CHECK_THROWS_WITH_AS(report.write("/nowhere/report.html"),
                        doctest::Contains("/nowhere/report.html"), FileError);
-  fs::remove_all(folder);
 }

@@ -1,11 +1,11 @@
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "temporary_folder.hpp"
 #include "unroll/nn/atomic_file.hpp"
 #include "unroll/nn/safetensors.hpp"
 
@@ -17,21 +17,12 @@ namespace {
 // One file that is gone at the end of the test.
 class ScratchFile {
  public:
-  ScratchFile() {
-    std::string name = (fs::temp_directory_path() / "unroll_st_XXXXXX").string();
-    const int number = ::mkstemp(name.data());
-    REQUIRE(number >= 0);
-    ::close(number);
-    path_ = name;
-  }
-  ~ScratchFile() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
+  ScratchFile() { write_file_atomically(path_, ""); }
   const fs::path& path() const { return path_; }
 
  private:
-  fs::path path_;
+  testing::TemporaryFolder folder_;
+  fs::path path_ = folder_ / "file.safetensors";
 };
 
 std::vector<std::byte> bytes_of(const std::vector<float>& values) {

@@ -2,12 +2,12 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "temporary_folder.hpp"
 #include "unroll/models/data/ngram.hpp"
 #include "unroll/models/data/text.hpp"
 #include "unroll/nn/atomic_file.hpp"
@@ -19,26 +19,12 @@ namespace {
 
 using Ids = std::vector<std::int64_t>;
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "unroll_text_XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
+struct Folder : testing::TemporaryFolder {
   fs::path put(const std::string& name, const std::string& bytes) const {
-    fs::create_directories((path_ / name).parent_path());
-    write_file_atomically(path_ / name, bytes);
-    return path_ / name;
+    fs::create_directories((*this / name).parent_path());
+    write_file_atomically(*this / name, bytes);
+    return *this / name;
   }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 template <class Exception>
