@@ -59,7 +59,8 @@ class RightMatrix {
  public:
   RightMatrix(Block& w, bool transposed, Size rows);
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const;
-  // Of `count` times as many rows, with the bits of one product after the other. Made for one row.
+  bool packed() const { return packed_ != nullptr; }
+  // `count` rows at once, with the bits that each has by itself; of a packed matrix made for one row.
   void one_by_one(Size count, const T* a, Size a_row, T* c, Size c_row) const;
 
  private:

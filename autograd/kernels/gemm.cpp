@@ -329,14 +329,8 @@ void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool a
 }
 template <class T>
 void RightMatrix<T>::one_by_one(Size count, const T* a, Size a_row, T* c, Size c_row) const {
-  if (packed_ && rows_ == 1) {
-    ++calls;
-    multiply_rows_alike(count, a, a_row, Panels<T>{packed_, k_, n_, lanes_}, c, c_row);
-    return;
-  }
-  for (Size i = 0; i < count; ++i) {
-    (*this)(a + i * rows_ * a_row, a_row, c + i * rows_ * c_row, c_row, false);
-  }
+  ++calls;
+  multiply_rows_alike(count, a, a_row, Panels<T>{packed_, k_, n_, lanes_}, c, c_row);
 }
 
 template class RightMatrix<float>;

@@ -13,6 +13,7 @@ constexpr Size first_rows = 4, most_rows = 64, most_bytes = Size{256} << 10;
 template <class T>
 const T* ReadAhead::row(const Block& x, Block& w) {
   const Size out = w.sizes()[0], in = w.sizes()[1];
+  if (!w.packable) return nullptr;  // small: its products are not made of panels, and take no time
   Entry* e = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
     return entry.w == &w && entry.array.get() == x.base;
   });
@@ -36,8 +37,10 @@ const T* ReadAhead::row(const Block& x, Block& w) {
     e->used = e->count = 0;
     e->rows = Ref();
     if (count < 2) return nullptr;
+    const RightMatrix<T> matrix(w, true, 1);
+    if (!matrix.packed()) return nullptr;
     e->rows = new_block<T>(Shape{count, out});
-    RightMatrix<T>(w, true, 1).one_by_one(count, at, in, e->rows->template data<T>(), out);
+    matrix.one_by_one(count, at, in, e->rows->template data<T>(), out);
     e->count = count;
   }
   return e->rows->template data<T>() + e->used++ * out;

@@ -99,8 +99,7 @@ struct Linear {
     sizes[x.rank - 1u] = out;
     Block* y = detail::new_result<T>(tape, sizes, x.rank);
     T* c = y->data<T>();
-    if (tape && rows == 1 && x.base && x.of_array && !x.in_tape && x.contiguous && in > 0 &&
-        w.contiguous) {
+    if (tape && rows == 1 && x.base && x.of_array && !x.in_tape && x.contiguous && w.contiguous) {
       if (const T* product = tape->read_ahead().row<T>(x, w)) {
         add_bias(product, bias, out, c);
         return y;
