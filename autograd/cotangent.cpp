@@ -17,14 +17,12 @@ struct Pending {
   // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
   Ref rows_room;
   Size row_count = 0, a_width = 0, b_width = 0;
-  Size usual_room = 0;             // what the last rows took
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
   void clear() {
     dense = Var<T>();
     products.clear();
-    if (rows_room) usual_room = row_count * (a_width + b_width);
     rows_room = Ref();
     row_count = 0;
     regions.clear();
@@ -37,22 +35,11 @@ struct Pending {
 template <class T>
 struct Store {
   std::vector<std::unique_ptr<Pending<T>>> idle;
-  std::size_t in_use = 0;
-  // Rows that were copied together for one product: the next one has often the same left factors, as those of W and U in
-  // W h + U x. Of use until another product is kept, since so long no other block can stand where one of these stood.
-  std::vector<const Block*> gathered;
-  Ref gathered_rows;
-  void forget() {
-    gathered.clear();
-    gathered_rows = Ref();
-  }
-
   static Store& local() {
     thread_local Store store;
     return store;
   }
   Pending<T>* acquire() {
-    ++in_use;
     if (idle.empty()) return new Pending<T>;
     Pending<T>* p = idle.back().release();
     idle.pop_back();
@@ -61,7 +48,6 @@ struct Store {
   void leave(Pending<T>* p) {
     p->clear();
     idle.emplace_back(p);
-    if (--in_use == 0) forget();
   }
 };
 
@@ -153,13 +139,6 @@ Gathered<T> gather_rows(const std::vector<RowProduct<T>>& products, Var<T> RowPr
     expected = b->data<T>() + b->sizes()[0] * width;
   }
   if (adjacent) return {Ref(), (products.back().*factor).handle().block()->template data<T>()};
-  Store<T>& store = Store<T>::local();
-  if (std::equal(products.begin(), products.end(), store.gathered.begin(), store.gathered.end(),
-                 [&](const RowProduct<T>& p, const Block* b) {
-                   return (p.*factor).handle().block() == b;
-                 })) {
-    return {store.gathered_rows, store.gathered_rows->template data<T>()};
-  }
   Gathered<T> out{new_block<T>(Shape{total, width}), nullptr};
   T* to = out.copy->template data<T>();
   out.data = to;
@@ -175,9 +154,6 @@ Gathered<T> gather_rows(const std::vector<RowProduct<T>>& products, Var<T> RowPr
       }
     }
   }
-  store.forget();
-  for (const RowProduct<T>& p : products) store.gathered.push_back((p.*factor).handle().block());
-  store.gathered_rows = out.copy;
   return out;
 }
 
@@ -193,8 +169,6 @@ void settle_products(Pending<T>& p, const Shape& shape) {
     gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step},
          Matrix<T>{rows + p.a_width, step, 1}, out->data<T>(), p.b_width, accumulate);
     accumulate = true;
-    p.usual_room = p.row_count * step;
-    p.rows_room = Ref();
     p.row_count = 0;
   }
   if (!p.products.empty()) {
@@ -206,9 +180,8 @@ void settle_products(Pending<T>& p, const Shape& shape) {
     } else {
       Size total = 0;
       for (const RowProduct<T>& q : p.products) total += q.a.size(0);
+      const auto a = gather_rows(p.products, &RowProduct<T>::a, total, m);
       const auto b = gather_rows(p.products, &RowProduct<T>::b, total, n);
-      const auto a =
-          gather_rows(p.products, &RowProduct<T>::a, total, m);  // last, to be found again
       gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n,
            accumulate);
     }
@@ -228,7 +201,7 @@ bool append_rows(Pending<T>& p, const RowProduct<T>& q) {
   if (p.row_count > 0 && (p.a_width != m || p.b_width != n)) return false;
   const Size capacity = p.rows_room ? p.rows_room->size() : 0;
   if ((p.row_count + 1) * step > capacity) {
-    Ref wider = new_block<T>(Shape{std::max({2 * capacity, 64 * step, p.usual_room})});
+    Ref wider = new_block<T>(Shape{std::max(2 * capacity, 64 * step)});
     if (p.row_count > 0) {
       std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
     }
@@ -303,7 +276,6 @@ template <class T>
 void Sweep::add(Node& target, const RowProduct<T>& p) {
   Pending<T>& list = make_pending<T>(target);
   if (!recorded() && append_rows(list, p)) return;
-  Store<T>::local().forget();
   list.product_bytes += static_cast<Size>(sizeof(T)) * (p.a.size() + p.b.size());
   list.products.push_back(p);
   if (!recorded() && list.product_bytes > product_bytes_limit) {
