@@ -122,16 +122,10 @@ int main(int argc, char** argv) {
   app.add_option("--alternations", options.turns.alternations, "at least");
   app.add_flag("--check", options.check, "fail when a bar is missed");
   CLI11_PARSE(app, argc, argv);
-  options.cells =
-      cell == "all" ? std::vector<std::string>{"elman", "lstm", "gru"} : std::vector{cell};
-  for (const std::string& text : cases) {
-    const auto c = parse_case(text);
-    if (!c || c->B < options.threads) {
-      fmt::print(stderr, "--case wants H,B,T with B >= --threads, not \"{}\"\n", text);
-      return 2;
-    }
-    options.cases.push_back(*c);
-  }
+  options.cells = parse_cells(cell);
+  auto parsed = parse_cases(cases, options.threads);
+  if (!parsed) return 2;
+  options.cases = std::move(*parsed);
   fmt::print("times faster on {} threads than on one ({} cores)\n", options.threads,
              std::thread::hardware_concurrency());
   const bool met = run(options);

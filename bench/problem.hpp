@@ -27,6 +27,25 @@ inline std::optional<Case> parse_case(const std::string& text) {
   if (read < 2 || h < 1 || b < 1 || t < 1) return std::nullopt;
   return Case{h, b, t};
 }
+// The cases of a command line, for batches that are split over `threads` tapes. A mistyped one is named on standard error.
+inline std::optional<std::vector<Case>> parse_cases(const std::vector<std::string>& texts,
+                                                    std::int64_t threads) {
+  std::vector<Case> cases;
+  for (const std::string& text : texts) {
+    const auto c = parse_case(text);
+    if (!c || c->B < threads) {
+      std::fprintf(stderr, "--case wants H,B,T with B >= --threads, not \"%s\"\n", text.c_str());
+      return std::nullopt;
+    }
+    cases.push_back(*c);
+  }
+  return cases;
+}
+// What --cell names: one of the cells, or all.
+inline std::vector<std::string> parse_cells(const std::string& cell) {
+  if (cell == "all") return {"elman", "lstm", "gru"};
+  return {cell};
+}
 
 // U [gates·H, H], W [gates·H, H], b [gates·H]; bn [H] is the GRU's inner bias, empty elsewhere; V [classes, H], c [classes].
 template <class T>
