@@ -1,19 +1,23 @@
-// Draws the figures of the pages from the project's own tape: draw_figures docs/figures
+// Draws the figures of the pages from the project's own tape: draw_figures docs/figures [MODEL]
 //
 // unrolled_rnn.svg is the notes' network over three steps as the tape recorded it: time runs down, a
 // box for each step. encoder_decoder.svg is the translator's: two steps of the encoder, then two of the
-// decoder. classify_images.svg reads three rows of an image, caption_images.svg writes two words about one.
+// decoder. classify_images.svg reads three rows of an image, caption_images.svg writes two words about one,
+// classify_text.svg and tag_sequence.svg read three words, compose_music.svg three characters. With a composer's
+// MODEL also compose_music_roll.svg, the piano roll of a tune that it writes, which goes to standard output.
 // The heat maps beside them are drawn by 06_vanishing_gradients --svg.
 #include <unroll/autograd/inspect.hpp>
 #include <unroll/autograd/random.hpp>
 #include <unroll/models/caption_images/caption_images.hpp>
+#include <unroll/models/compose_music/score.hpp>
+#include <unroll/models/compose_music/writer.hpp>
 #include <unroll/models/rnn.hpp>
 #include <unroll/models/training/pictures.hpp>
+#include <unroll/nn/atomic_file.hpp>
 #include <unroll/nn/encoder_decoder.hpp>
+#include <unroll/nn/losses.hpp>
 
 #include <fmt/format.h>
-
-#include <fstream>
 
 using namespace unroll;
 
@@ -128,34 +132,93 @@ std::string caption_images() {
   return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
 }
 
-int draw(const std::string& folder, const std::string& name, const std::string& dot) {
-  const Picture picture = graph_svg(dot);
-  if (!picture.ok()) {
-    fmt::print(stderr, "draw_figures: {}\n", picture.problem);
-    return 1;
+// The composer over three characters.
+std::string compose_music() {
+  const auto [a, b, c] = split<3>(Key(1));
+  Tape<double> tape;
+  const auto [table, cell, next] =
+      lift(tape, std::tuple{Embedding<double>::make(a, 5, 3), Lstm<double>::make(b, 3, 4),
+                            Linear<double>::make(c, 4, 5)});
+  Names<double> names{{table.weight, "E"}, {next.weight, "V"}, {next.bias, "b"}};
+  for (const auto& name : names_of<double>(cell)) names.push_back(name);
+  std::vector<Var<double>> losses;
+  auto state = cell.initial_state(1);
+  for (Size t = 0; t < 3; ++t) {
+    state = cell(table(Indices({1}, {t})), state);
+    const Var<double> logits = next(state.h);
+    losses.push_back(cross_entropy(logits, Indices({1}, {t + 1})));
+    names.emplace_back(state.h, fmt::format("h_{}", t + 1));
+    names.emplace_back(state.c, fmt::format("c_{}", t + 1));
+    names.emplace_back(logits, fmt::format("character_{}", t + 2));
   }
-  const std::string path = folder + "/" + name + ".svg";
-  std::ofstream file(path);
-  if (!(file << picture.svg).flush()) {
-    fmt::print(stderr, "draw_figures: {} cannot be written\n", path);
-    return 1;
+  names.emplace_back(sum(stack(losses)), "L");
+  return to_dot(tape, {.steps = losses, .names = names, .time = TimeAxis::down});
+}
+
+enum class Answers { one, each_step };
+
+// One direction of reading, over three words, with the simplest cell; the other reads the same words from
+// their end.
+std::string reading(Answers answers) {
+  const auto [a, b, c] = split<3>(Key(1));
+  Tape<double> tape;
+  const auto [table, cell, answer] =
+      lift(tape, std::tuple{Embedding<double>::make(a, 5, 3), Elman<double>::make(b, 3, 4),
+                            Linear<double>::make(c, 4, 2)});
+  Names<double> names{{table.weight, "words"}, {cell.U, "U"},        {cell.W, "W"},
+                      {cell.b, "b"},           {answer.weight, "V"}, {answer.bias, "c"}};
+  std::vector<Var<double>> ends, losses;
+  Var<double> state = cell.initial_state(1);
+  for (Size t = 0; t < 3; ++t) {
+    state = cell(table(Indices({1}, {t})), state);
+    names.emplace_back(state, fmt::format("a_{}", t + 1));
+    ends.push_back(state);
+    if (answers == Answers::one && t < 2) continue;
+    const Var<double> scores = answer(state);
+    names.emplace_back(scores, answers == Answers::one ? "label" : fmt::format("tag_{}", t + 1));
+    losses.push_back(cross_entropy(scores, Indices({1}, {t % 2})));
+    if (answers == Answers::each_step) ends.back() = losses.back();
   }
-  fmt::print("{}\n", path);
-  return 0;
+  names.emplace_back(sum(stack(losses)), "L");
+  return to_dot(tape, {.steps = ends, .names = names, .time = TimeAxis::down});
+}
+
+void draw(const std::string& path, const Picture& picture) {
+  if (!picture.ok()) throw std::runtime_error(picture.problem);
+  write_file_atomically(path, picture.svg);
+  fmt::print(stderr, "{}\n", path);
+}
+
+void draw_all(const std::string& folder, const char* model) {
+  const auto path = [&](const char* name) { return fmt::format("{}/{}.svg", folder, name); };
+  for (const auto& [name, graph] :
+       {std::pair{"unrolled_rnn", unrolled_rnn()}, std::pair{"encoder_decoder", encoder_decoder()},
+        std::pair{"classify_images", classify_images()},
+        std::pair{"caption_images", caption_images()}, std::pair{"compose_music", compose_music()},
+        std::pair{"classify_text", reading(Answers::one)},
+        std::pair{"tag_sequence", reading(Answers::each_step)}}) {
+    draw(path(name), graph_svg(graph));
+  }
+  if (!model) return;
+  const TuneRequest request = parse_request("K:G M:6/8 | GABc", "request", 1);
+  const std::string abc = compose(load_composer(model), request, Key(1));
+  fmt::print("{}", abc);
+  BadData bad(OnBadData::stop);
+  draw(path("compose_music_roll"), piano_roll(parse_abc(abc, "tune", bad).at(0), 72));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    fmt::print(stderr, "usage: draw_figures FOLDER\n");
+  if (argc != 2 && argc != 3) {
+    fmt::print(stderr, "usage: draw_figures FOLDER [MODEL]\n");
     return 2;
   }
-  const std::pair<const char*, std::string> graphs[] = {{"unrolled_rnn", unrolled_rnn()},
-                                                        {"encoder_decoder", encoder_decoder()},
-                                                        {"classify_images", classify_images()},
-                                                        {"caption_images", caption_images()}};
-  int result = 0;
-  for (const auto& [name, graph] : graphs) result = std::max(result, draw(argv[1], name, graph));
-  return result;
+  try {
+    draw_all(argv[1], argc == 3 ? argv[2] : nullptr);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "draw_figures: {}\n", e.what());
+    return 1;
+  }
+  return 0;
 }
