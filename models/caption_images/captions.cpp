@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "unroll/models/data/ragged_examples.hpp"
 #include "unroll/models/training/answer_lines.hpp"
 #include "unroll/models/training/run_report.hpp"
 #include "unroll/nn/serialization.hpp"
@@ -59,27 +60,18 @@ TokenVocabulary caption_vocabulary(const CaptionedImages& set) {
 CaptionBatch caption_batch(const CaptionedImages& set, const TokenVocabulary& words,
                            std::span<const Size> chosen) {
   std::vector<ColourImage> images;
-  std::vector<std::vector<std::int64_t>> sentences;
-  std::size_t steps = 0;
+  std::vector<std::vector<std::int64_t>> inputs, targets;
+  Size counted = 0;
   for (const Size i : chosen) {
     images.push_back(set.images[std::size_t(i)]);
-    sentences.push_back(words.encode(split_words(set.captions[std::size_t(i)])));
-    sentences.back().push_back(Captioner::end);
-    steps = std::max(steps, sentences.back().size());
+    targets.push_back(words.encode(split_words(set.captions[std::size_t(i)])));
+    inputs.push_back(targets.back());
+    inputs.back().insert(inputs.back().begin(), Captioner::begin);
+    targets.back().push_back(Captioner::end);
+    counted += Size(targets.back().size());
   }
-  const std::size_t batch = chosen.size();
-  std::vector<std::int64_t> inputs(steps * batch, Captioner::end), targets(steps * batch, -1);
-  Size counted = 0;
-  for (std::size_t b = 0; b < batch; ++b) {
-    inputs[b] = Captioner::begin;
-    for (std::size_t t = 0; t < sentences[b].size(); ++t) {
-      targets[t * batch + b] = sentences[b][t];
-      if (t + 1 < steps) inputs[(t + 1) * batch + b] = sentences[b][t];
-      ++counted;
-    }
-  }
-  const Shape shape{Size(steps), Size(batch)};
-  return {colour_values(images), Indices(shape, inputs), Indices(shape, targets), counted};
+  return {colour_values(images), padded_ids(inputs, Captioner::end), padded_ids(targets, -1),
+          counted};
 }
 
 std::vector<std::string> write_captions_for(const Captioner& net, const TokenVocabulary& words,

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "unroll/models/data/split_of.hpp"
 #include "unroll/models/data/token_vocabulary.hpp"
 #include "unroll/nn/atomic_file.hpp"
 
@@ -149,7 +150,10 @@ CaptionSplits split_by_number(const CaptionedImages& all) {
   if (all.size() < 10) throw Error("at least 10 images with captions are needed");
   CaptionSplits sets;
   for (std::size_t i = 0; i < all.images.size(); ++i) {
-    CaptionedImages& set = i % 10 == 9 ? sets.test : i % 10 == 8 ? sets.validation : sets.training;
+    const Split split = split_of(Size(i));
+    CaptionedImages& set = split == Split::test         ? sets.test
+                           : split == Split::validation ? sets.validation
+                                                        : sets.training;
     set.images.push_back(all.images[i]);
     set.captions.push_back(all.captions[i]);
   }

@@ -2,6 +2,7 @@
 
 #include "unroll/models/compose_music/generator.hpp"
 #include "unroll/models/data/ngram.hpp"
+#include "unroll/models/data/split_of.hpp"
 
 namespace unroll {
 
@@ -37,11 +38,12 @@ MusicData generated_music(const GeneratedMusicSizes& sizes) {
 }
 
 MusicData read_music(const std::filesystem::path& path, BadData& bad) {
-  std::vector<std::string> training, validation, test;
+  SplitExamples<std::string> parts;
   for (AbcTune& tune : read_abc(path, bad)) {
-    auto& part = tune.index % 10 == 9 ? test : tune.index % 10 == 8 ? validation : training;
-    part.push_back(std::move(tune.text));
+    parts[split_of(tune.index)].push_back(std::move(tune.text));
   }
+  auto &training = parts[Split::training], &validation = parts[Split::validation],
+       &test = parts[Split::test];
   if (training.empty() || validation.empty() || test.empty()) {
     throw FormatError(path.string(), "at least ten tunes are needed, one in ten to test on");
   }

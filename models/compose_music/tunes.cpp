@@ -1,5 +1,7 @@
 #include "unroll/models/compose_music/tunes.hpp"
 
+#include "unroll/models/data/ragged_examples.hpp"
+
 namespace unroll {
 
 namespace {
@@ -26,35 +28,22 @@ TuneTexts::TuneTexts(std::span<const std::string> texts, const Vocabulary& vocab
 
 TuneBatch TuneTexts::batch(std::span<const Size> chosen) const {
   std::vector<Size> lengths;
-  Size longest = 0;
+  std::vector<std::vector<std::int64_t>> inputs, targets;
   for (const Size i : chosen) {
-    lengths.push_back(Size(tunes_[std::size_t(i)].size()) - 1);
-    longest = std::max(longest, lengths.back());
-  }
-  const Size batch = Size(chosen.size());
-  std::vector<std::int64_t> inputs(std::size_t(longest * batch), 0), targets = inputs;
-  for (Size b = 0; b < batch; ++b) {
-    const auto& tune = tunes_[std::size_t(chosen[std::size_t(b)])];
-    for (Size t = 0; t < lengths[std::size_t(b)]; ++t) {
-      inputs[std::size_t(t * batch + b)] = tune[std::size_t(t)];
-      targets[std::size_t(t * batch + b)] = tune[std::size_t(t + 1)];
-    }
+    const auto& tune = tunes_[std::size_t(i)];
+    inputs.emplace_back(tune.begin(), tune.end() - 1);
+    targets.emplace_back(tune.begin() + 1, tune.end());
+    lengths.push_back(Size(inputs.back().size()));
   }
   const Lengths all(lengths);
-  const Shape shape{longest, batch};
-  return {pack(Indices(shape, inputs), all), pack(Indices(shape, targets), all),
+  return {pack(padded_ids(inputs, 0), all), pack(padded_ids(targets, 0), all),
           std::make_shared<const PackedLayout>(all)};
 }
 
 BatchLists TuneTexts::epoch(const Key& key, Size batch_size, Order order) const {
   std::vector<Size> lengths;
   for (const auto& tune : tunes_) lengths.push_back(Size(tune.size()));
-  BatchLists batches;
-  const Key own = order == Order::shuffled ? key : Key();
-  for (const Indices& bucket : bucket_by_length(lengths, batch_size, own)) {
-    batches.emplace_back(bucket.values().begin(), bucket.values().end());
-  }
-  return batches;
+  return bucketed_batches(lengths, batch_size, order == Order::shuffled ? key : Key());
 }
 
 std::vector<std::int64_t> TuneTexts::joined() const {

@@ -1,7 +1,6 @@
 #include "unroll/models/compose_music/writer.hpp"
 
-#include <charconv>
-
+#include "unroll/models/training/answer_lines.hpp"
 #include "unroll/models/training/training_loop.hpp"
 
 namespace unroll {
@@ -9,6 +8,7 @@ namespace unroll {
 namespace {
 
 constexpr std::string_view kind = "compose_music";
+constexpr Size largest_size = 65536;
 
 // A text, and what the model knows after it: copied and taken back as a value.
 struct Draft {
@@ -144,17 +144,6 @@ void write_music(Pen& pen, Size redraws) {
   if (pen.text().back() != U'\n') pen.write(U'\n');
 }
 
-Size size_from(const Metadata& metadata, const std::string& name, const std::string& file) {
-  Size value = 0;
-  const auto at = metadata.find(name);
-  if (at != metadata.end()) {
-    const std::string& text = at->second;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-  }
-  if (value < 1 || value > 65536) throw FormatError(file, "its metadata has no \"" + name + "\"");
-  return value;
-}
-
 }  // namespace
 
 Metadata composer_metadata(const ComposerSizes& sizes, const Vocabulary& vocabulary) {
@@ -174,10 +163,11 @@ SavedComposer load_composer(const std::filesystem::path& path) {
     throw FormatError(file, "this is no model of compose_music");
   }
   const Vocabulary vocabulary = Vocabulary::from_string(characters->second);
-  Composer model = Composer::make(Key(), {.characters = vocabulary.size(),
-                                          .embedding = size_from(metadata, "embedding", file),
-                                          .hidden = size_from(metadata, "hidden", file),
-                                          .layers = size_from(metadata, "layers", file)});
+  Composer model =
+      Composer::make(Key(), {.characters = vocabulary.size(),
+                             .embedding = size_in(metadata, "embedding", file, largest_size),
+                             .hidden = size_in(metadata, "hidden", file, largest_size),
+                             .layers = size_in(metadata, "layers", file, largest_size)});
   load(path, model);
   return {std::move(model), vocabulary};
 }

@@ -18,7 +18,7 @@ std::string answer_lines(
 }
 
 Size size_in(const std::map<std::string, std::string>& metadata, const std::string& key,
-             const std::string& file) {
+             const std::string& file, Size most) {
   const auto found = metadata.find(key);
   if (found == metadata.end()) {
     throw FormatError(file, "it does not say \"" + key + "\"; is it the model of another program?");
@@ -26,8 +26,9 @@ Size size_in(const std::map<std::string, std::string>& metadata, const std::stri
   const std::string& text = found->second;
   Size value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > 1'000'000) {
-    throw FormatError(file, "\"" + key + "\" is \"" + text + "\", not a number from 1 to 1000000");
+  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > most) {
+    throw FormatError(file, "\"" + key + "\" is \"" + text + "\", not a number from 1 to " +
+                                std::to_string(most));
   }
   return value;
 }

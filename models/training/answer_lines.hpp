@@ -25,8 +25,8 @@ std::string answer_lines(
     std::istream& in, std::ostream& out, OnBadData policy,
     const std::function<std::string(const std::string& line, std::int64_t number)>& answer);
 
-/// A whole number of at least 1 that a model's file carries. Throws FormatError, with the file's name.
+/// A whole number from 1 to `most` that a model's file carries. Throws FormatError, with the file's name.
 [[nodiscard]] Size size_in(const std::map<std::string, std::string>& metadata,
-                           const std::string& key, const std::string& file);
+                           const std::string& key, const std::string& file, Size most = 1'000'000);
 
 }  // namespace unroll

@@ -1,14 +1,13 @@
 #include "unroll/models/translate/corpus.hpp"
 
+#include "unroll/models/data/split_of.hpp"
+
 namespace unroll {
 
 ParallelCorpus split_pairs(std::vector<TextPair> pairs) {
-  ParallelCorpus out;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    auto& part = i % 10 == 9 ? out.test : i % 10 == 8 ? out.validation : out.training;
-    part.push_back(std::move(pairs[i]));
-  }
-  return out;
+  auto parts = split_examples(std::move(pairs));
+  return {std::move(parts[Split::training]), std::move(parts[Split::validation]),
+          std::move(parts[Split::test])};
 }
 
 ParallelCorpus read_parallel_corpus(const CorpusFiles& files, BadData& bad) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "unroll/models/data/ragged_examples.hpp"
+
 namespace unroll {
 namespace {
 
@@ -11,18 +13,6 @@ Lengths lengths_of(std::span<const std::vector<std::int64_t>> sentences) {
   std::vector<Size> lengths;
   for (const auto& s : sentences) lengths.push_back(Size(s.size()));
   return Lengths(lengths);
-}
-
-// [steps, B]; padding is 0.
-Indices side_by_side(std::span<const std::vector<std::int64_t>> sentences) {
-  const auto batch = sentences.size();
-  std::size_t steps = 0;
-  for (const auto& s : sentences) steps = std::max(steps, s.size());
-  std::vector<std::int64_t> ids(steps * batch, 0);
-  for (std::size_t b = 0; b < batch; ++b) {
-    for (std::size_t t = 0; t < sentences[b].size(); ++t) ids[t * batch + b] = sentences[b][t];
-  }
-  return Indices(Shape{Size(steps), Size(batch)}, ids);
 }
 
 Sentences chosen_of(const Sentences& all, std::span<const Size> chosen) {
@@ -52,7 +42,7 @@ std::vector<std::int64_t> with_end(const TokenVocabulary& words,
 
 SourceBatch source_batch(std::span<const std::vector<std::int64_t>> sentences) {
   if (sentences.empty()) fail("source_batch", "there are no sentences");
-  return {side_by_side(sentences), lengths_of(sentences)};
+  return {padded_ids(sentences, 0), lengths_of(sentences)};
 }
 
 SentencePairs::SentencePairs(std::span<const TextPair> pairs,
@@ -75,7 +65,7 @@ SentenceBatch SentencePairs::batch(std::span<const Size> chosen) const {
     s.pop_back();
   }
   const Lengths lengths = lengths_of(targets);
-  return {source(chosen), side_by_side(inputs), lengths, pack(side_by_side(targets), lengths)};
+  return {source(chosen), padded_ids(inputs, 0), lengths, pack(padded_ids(targets, 0), lengths)};
 }
 
 BatchLists SentencePairs::epoch(const Key& key, Size batch_size, Order order) const {
@@ -87,11 +77,7 @@ BatchLists SentencePairs::epoch(const Key& key, Size batch_size, Order order) co
   for (std::size_t i = 0; i < source_.size(); ++i) {
     lengths.push_back(Size(source_[i].size()) * (longest + 1) + Size(target_[i].size()));
   }
-  BatchLists batches;
-  for (const Indices& b : bucket_by_length(Lengths(lengths), batch_size, key)) {
-    batches.emplace_back(b.values().begin(), b.values().end());
-  }
-  return batches;
+  return bucketed_batches(Lengths(lengths), batch_size, key);
 }
 
 }  // namespace unroll

@@ -3,15 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 
+#include "unroll/models/training/answer_lines.hpp"
 #include "unroll/nn/bleu.hpp"
 
 namespace unroll {
 namespace {
 
 constexpr std::size_t side_by_side = 64;  // sentences translated in one batch
+constexpr Size largest_size = 8192;
 
 std::string entry(const Metadata& metadata, const std::string& name, const std::string& file) {
   const auto found = metadata.find(name);
@@ -19,16 +20,6 @@ std::string entry(const Metadata& metadata, const std::string& name, const std::
     throw FormatError(file, "says no \"" + name + "\": it is no translator's best model");
   }
   return found->second;
-}
-
-Size size_entry(const Metadata& metadata, const std::string& name, const std::string& file) {
-  const std::string text = entry(metadata, name, file);
-  Size value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > 8192) {
-    throw FormatError(file, "\"" + name + "\" is \"" + text + "\", not a number in 1..8192");
-  }
-  return value;
 }
 
 }  // namespace
@@ -93,10 +84,11 @@ TextTranslator TextTranslator::load(const std::filesystem::path& path) {
   if (out.words.source.size() <= end_token || out.words.target.size() <= end_token) {
     throw FormatError(file, "a vocabulary lacks the special tokens");
   }
-  out.model = Translator::make(Key(), {.source = out.words.source.size(),
-                                       .target = out.words.target.size(),
-                                       .embedding = size_entry(metadata, "embedding", file),
-                                       .hidden = size_entry(metadata, "hidden", file)});
+  out.model =
+      Translator::make(Key(), {.source = out.words.source.size(),
+                               .target = out.words.target.size(),
+                               .embedding = size_in(metadata, "embedding", file, largest_size),
+                               .hidden = size_in(metadata, "hidden", file, largest_size)});
   (void)unroll::load(path, out.model);
   return out;
 }
