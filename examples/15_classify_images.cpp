@@ -11,12 +11,10 @@
 #include <unroll/models/classify_images/classify_images.hpp>
 #include <unroll/models/classify_images/generator.hpp>
 #include <unroll/models/classify_images/report.hpp>
-#include <unroll/models/training/options.hpp>
+#include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/trainer.hpp>
 #include <unroll/nn/optimizers.hpp>
 #include <unroll/nn/schedules.hpp>
-
-#include <iostream>
 
 using namespace unroll;
 
@@ -35,15 +33,12 @@ int predict(const std::string& file, OnBadData bad_data) {
   const auto sizes = ClassifierSizes::of(saved_metadata(file), file);
   ImageClassifiers net = ImageClassifiers::make(Key(), sizes);
   load(file, net);
-  const auto answer = [&](const std::string& line, std::int64_t number) {
+  return answer_standard_input(bad_data, [&](const std::string& line, std::int64_t number) {
     const auto image = parse_pixels(line, sizes.rows, sizes.columns, "standard input", number);
     const auto [all, rows] = classify(net, image);
     return fmt::format("{} {:.4f} {} {:.4f}", rows.classes(0), rows.probabilities[0],
                        all.classes(0), all.probabilities[0]);
-  };
-  const std::string skipped = answer_lines(std::cin, std::cout, bad_data, answer);
-  if (!skipped.empty()) fmt::print(stderr, "{}\n", skipped);
-  return 0;
+  });
 }
 
 int main(int argc, char** argv) {
@@ -88,8 +83,7 @@ int main(int argc, char** argv) {
     sizes.columns = sets.training.columns;
     sizes.classes = std::max(sets.training.classes(), sets.test.classes());
     run.trainer.metadata = sizes.metadata();
-    const Size per_epoch = (sets.training.size() + run.trainer.batch - 1) / run.trainer.batch;
-    const Size steps = std::max(run.trainer.steps, run.trainer.epochs * per_epoch);
+    const Size steps = known_updates(run.trainer, sets.training.size());
     if (steps > 0) run.trainer.schedule = Warmup(100, Cosine{run.learning_rate, steps, 1e-5});
 
     const auto net =

@@ -9,7 +9,7 @@
 #include <unroll/models/compose_music/score.hpp>
 #include <unroll/models/compose_music/writer.hpp>
 #include <unroll/models/training/answer_lines.hpp>
-#include <unroll/models/training/options.hpp>
+#include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/run_report.hpp>
 #include <unroll/models/training/trainer.hpp>
 #include <unroll/nn/schedules.hpp>
@@ -20,7 +20,7 @@ using namespace unroll;
 int generate(const std::string& file, const std::filesystem::path& midi, const RunOptions& run,
              const ComposeOptions& how) {
   const SavedComposer composer = load_composer(file);
-  const auto answer = [&](const std::string& line, std::int64_t n) {
+  return answer_standard_input(run.bad_data, [&](const std::string& line, std::int64_t n) {
     const auto request = parse_request(line, "standard input", n, &composer.vocabulary);
     const Key key = fold_in(Key(run.trainer.seed), std::uint64_t(n));
     const std::string abc = compose(composer, request, key, how);
@@ -32,10 +32,7 @@ int generate(const std::string& file, const std::filesystem::path& midi, const R
     std::filesystem::path own = midi;
     write_midi(own.replace_extension(number + midi.extension().string()), midi_of(tunes.front()));
     return abc;  // and an empty line, which ends a tune
-  };
-  const std::string skipped = answer_lines(std::cin, std::cout, run.bad_data, answer);
-  if (!skipped.empty()) std::cerr << skipped << '\n';
-  return 0;
+  });
 }
 
 int main(int argc, char** argv) {
@@ -75,8 +72,7 @@ int main(int argc, char** argv) {
     sizes.characters = data.vocabulary.size();
     run.trainer.metadata = composer_metadata(sizes, data.vocabulary);
     const TuneTexts training(data.training, data.vocabulary);
-    const Size per_epoch = (training.size() + run.trainer.batch - 1) / run.trainer.batch;
-    const Size steps = run.trainer.steps > 0 ? run.trainer.steps : run.trainer.epochs * per_epoch;
+    const Size steps = known_updates(run.trainer, training.size());
     run.trainer.schedule =
         Warmup(steps / 50, Cosine{run.learning_rate, steps, run.learning_rate / 50});
 

@@ -10,12 +10,10 @@
 #include <unroll/examples/check.hpp>
 #include <unroll/models/caption_images/captions.hpp>
 #include <unroll/models/training/answer_lines.hpp>
-#include <unroll/models/training/options.hpp>
+#include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/trainer.hpp>
 #include <unroll/nn/optimizers.hpp>
 #include <unroll/nn/schedules.hpp>
-
-#include <iostream>
 
 using namespace unroll;
 
@@ -38,7 +36,7 @@ Weighted<float> loss(const Captioner& net, const CaptionBatch& b) {
 
 int generate(const std::string& file, Size beam, OnBadData bad_data) {
   const CaptionModel model = load_captioner(file);
-  const auto answer = [&](const std::string& path, std::int64_t number) {
+  return answer_standard_input(bad_data, [&](const std::string& path, std::int64_t number) {
     try {
       BadData strict(OnBadData::stop);
       const ColourImage image = read_ppm(path, strict);
@@ -51,10 +49,7 @@ int generate(const std::string& file, Size beam, OnBadData bad_data) {
     } catch (const FileError& e) {
       throw DataError("standard input", number, "the path of a PPM image", e.what());
     }
-  };
-  const std::string skipped = answer_lines(std::cin, std::cout, bad_data, answer);
-  if (!skipped.empty()) fmt::print(stderr, "{}\n", skipped);
-  return 0;
+  });
 }
 
 int main(int argc, char** argv) {
@@ -88,8 +83,7 @@ int main(int argc, char** argv) {
     sizes.columns = sets.training.images[0].columns;
     sizes.vocabulary = words.size();
     run.trainer.metadata = caption_metadata(sizes, words);
-    const Size per_epoch = (sets.training.size() + run.trainer.batch - 1) / run.trainer.batch;
-    const Size steps = std::max(run.trainer.steps, run.trainer.epochs * per_epoch);
+    const Size steps = known_updates(run.trainer, sets.training.size());
     if (steps > 0) run.trainer.schedule = Warmup(100, Cosine{run.learning_rate, steps, 1e-5});
 
     const Captioner net = Captioner::make(Key(run.trainer.seed), sizes);

@@ -7,27 +7,25 @@
 // label (models/data/labelled_text.hpp). docs/classify_text.md has scores.
 #include <fmt/format.h>
 
-#include <iostream>
 #include <unroll/examples/check.hpp>
 #include <unroll/models/classify_text/answers.hpp>
 #include <unroll/models/classify_text/generator.hpp>
 #include <unroll/models/data/split_of.hpp>
+#include <unroll/models/training/answer_lines.hpp>
 #include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/trainer.hpp>
 
 using namespace unroll;
 
-int predict(const std::string& file) {
+int predict(const std::string& file, OnBadData bad_data) {
   const auto encoder = TextEncoder::from_metadata(saved_metadata(file), file);
   TextClassifier model;
   (void)load(file, model);
-  for (std::string line; std::getline(std::cin, line);) {
+  return answer_standard_input(bad_data, [&](const std::string& line, std::int64_t) {
     const auto data = encoder.examples(std::vector{LabelledText{line, encoder.labels.token(0)}});
     const Var<float> p = label_probabilities(model, data);
-    fmt::print("{}\t{:.4f}\n", encoder.labels.token(argmax(p)(0)), max(p).item());
-    std::fflush(stdout);
-  }
-  return 0;
+    return fmt::format("{}\t{:.4f}", encoder.labels.token(argmax(p)(0)), max(p).item());
+  });
 }
 
 void write_report(const RunOptions& run, const TextClassifier& untrained, const auto& trainer,
@@ -61,7 +59,7 @@ int main(int argc, char** argv) {
     line.add("--unit-dropout", sizes.unit_dropout, "share of unseen words", {0, 0.99}, "Network");
     line.add("--smoothing", loss.smoothing, "of labels", {0, 0.99}, "Network");
     line.parse(argc, argv);
-    if (!model_file.empty()) return predict(model_file);
+    if (!model_file.empty()) return predict(model_file, run.bad_data);
 
     BadData bad(run.bad_data);
     const bool quick = run.quick == Quick::yes;

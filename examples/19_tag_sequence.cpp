@@ -7,25 +7,23 @@
 // --no-crf, --no-letters and --no-shapes leave parts of the network out. Scores: docs/tag_sequence.md.
 #include <fmt/format.h>
 
-#include <iostream>
 #include <unroll/examples/check.hpp>
 #include <unroll/models/tag_sequence/generator.hpp>
 #include <unroll/models/tag_sequence/tagging.hpp>
+#include <unroll/models/training/answer_lines.hpp>
 #include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/run_report.hpp>
 #include <unroll/models/training/trainer.hpp>
 
 using namespace unroll;
 
-int predict(const std::string& file) {
+int predict(const std::string& file, OnBadData bad_data) {
   const LoadedTagger model = load_tagger(file);
-  for (std::string line; std::getline(std::cin, line);) {
+  return answer_standard_input(bad_data, [&](const std::string& line, std::int64_t) {
     const std::vector<TaggedSentence> sentence{{split_words(line), {}}};
-    const bool empty = sentence[0].words.empty();
-    fmt::print("{}\n", empty ? "" : join_words(tags_of(model.tagger, model.encoder, sentence)[0]));
-    std::fflush(stdout);
-  }
-  return 0;
+    if (sentence[0].words.empty()) return std::string();
+    return join_words(tags_of(model.tagger, model.encoder, sentence)[0]);
+  });
 }
 
 SplitExamples<TaggedSentence> generated(Size training) {
@@ -72,7 +70,7 @@ int main(int argc, char** argv) {
     line.add("--dropout", sizes.dropout, "of what the LSTM puts out", {0, 0.99}, "Network");
     line.add("--unknown", sizes.unknown, "share of words hidden", {0, 0.99}, "Network");
     line.parse(argc, argv);
-    if (!model_file.empty()) return predict(model_file);
+    if (!model_file.empty()) return predict(model_file, run.bad_data);
 
     BadData bad(run.bad_data);
     const bool quick = run.quick == Quick::yes;

@@ -8,9 +8,9 @@
 // of pairs, of which every tenth is for the test and every tenth for validation.
 #include <fmt/format.h>
 
-#include <iostream>
 #include <unroll/examples/check.hpp>
-#include <unroll/models/training/options.hpp>
+#include <unroll/models/training/answer_lines.hpp>
+#include <unroll/models/training/falling_rate.hpp>
 #include <unroll/models/training/trainer.hpp>
 #include <unroll/models/translate/corpus.hpp>
 #include <unroll/models/translate/text_translator.hpp>
@@ -18,20 +18,17 @@
 
 using namespace unroll;
 
-int predict(const std::string& file, const BeamOptions& beam) {
+int predict(const std::string& file, const BeamOptions& beam, OnBadData bad_data) {
   const TextTranslator translator = TextTranslator::load(file);
-  for (std::string line; std::getline(std::cin, line);) {
+  return answer_standard_input(bad_data, [&](const std::string& line, std::int64_t) {
     const std::vector<Words> sentence{split_words(line)};
-    std::cout << join_words(translator.translate(sentence, beam)[0]) << std::endl;
-  }
-  return 0;
+    return join_words(translator.translate(sentence, beam)[0]);
+  });
 }
 
 // Up, then down to 0 by the end where that is known; without one the rate stays.
 RateSchedule schedule_for(const RunOptions& run, Size examples) {
-  const TrainerOptions& t = run.trainer;
-  const Size each = t.batch * t.accumulate, epoch = (examples + each - 1) / each;
-  const Size updates = t.steps > 0 ? t.steps : t.epochs * epoch;
+  const Size updates = known_updates(run.trainer, examples);
   if (updates == 0) return Warmup(100, Constant{run.learning_rate}, 0.01);
   return Warmup(updates / 20, Cosine{run.learning_rate, updates}, 0.01);
 }
@@ -61,7 +58,7 @@ int main(int argc, char** argv) {
     line.add("--predict", model_file, "MODEL", "translate standard input by this model",
              "Translating");
     line.parse(argc, argv);
-    if (!model_file.empty()) return predict(model_file, beam);
+    if (!model_file.empty()) return predict(model_file, beam, run.bad_data);
 
     const bool generated = files.path.empty();
     const bool quick = run.quick == Quick::yes;

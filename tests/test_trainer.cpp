@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "temporary_folder.hpp"
+#include "unroll/models/training/falling_rate.hpp"
 #include "unroll/models/training/trainer.hpp"
 #include "unroll/nn/atomic_file.hpp"
 #include "unroll/nn/linear.hpp"
@@ -437,6 +438,27 @@ TEST_CASE("limits of epochs, steps and seconds: what comes first ends the run") 
                        doctest::Contains("no examples"), std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)trainer.evaluate(), doctest::Contains("validate_on"),
                        std::invalid_argument);
+}
+
+TEST_CASE("the updates that a schedule can be made for are those that the trainer takes") {
+  const Points data;  // 22 examples
+  for (const Size steps : {0, 3, 40}) {
+    for (const Size epochs : {0, 1, 5}) {
+      for (const Size accumulate : {1, 2, 3}) {
+        const TrainerOptions o =
+            quiet({.epochs = epochs, .steps = steps, .batch = 4, .accumulate = accumulate});
+        if (steps == 0 && epochs == 0) {
+          CHECK(known_updates(o, data.size()) == 0);
+          continue;
+        }
+        Trainer trainer(start(), Sgd(start()), o);
+        CAPTURE(steps);
+        CAPTURE(epochs);
+        CAPTURE(accumulate);
+        CHECK(trainer.fit(data, plain_loss).steps == known_updates(o, data.size()));
+      }
+    }
+  }
 }
 
 TEST_CASE("a schedule decides about the rate of each step") {

@@ -1,6 +1,7 @@
 #include "unroll/models/training/answer_lines.hpp"
 
 #include <charconv>
+#include <iostream>
 
 namespace unroll {
 
@@ -15,6 +16,14 @@ std::string answer_lines(
     out << text << std::endl;
   }
   return bad.summary();
+}
+
+int answer_standard_input(
+    OnBadData policy,
+    const std::function<std::string(const std::string& line, std::int64_t number)>& answer) {
+  const std::string skipped = answer_lines(std::cin, std::cout, policy, answer);
+  if (!skipped.empty()) std::cerr << skipped << '\n';
+  return 0;
 }
 
 Size size_in(const std::map<std::string, std::string>& metadata, const std::string& key,

@@ -1,6 +1,6 @@
 // A program in a pipe: a line in, a line out.
 //
-//   answer_lines(std::cin, std::cout, run.bad_data, [&](const std::string& line, std::int64_t number) {
+//   return answer_standard_input(run.bad_data, [&](const std::string& line, std::int64_t number) {
 //     return label(model(parse(line, "standard input", number)));        // may throw DataError
 //   });
 //
@@ -23,6 +23,12 @@ namespace unroll {
 /// the first bad one where it is to stop.
 std::string answer_lines(
     std::istream& in, std::ostream& out, OnBadData policy,
+    const std::function<std::string(const std::string& line, std::int64_t number)>& answer);
+
+/// The same between standard input and output: what a program does with a saved model. What was skipped is
+/// told on standard error. Returns 0, for main.
+int answer_standard_input(
+    OnBadData policy,
     const std::function<std::string(const std::string& line, std::int64_t number)>& answer);
 
 /// A whole number from 1 to `most` that a model's file carries. Throws FormatError, with the file's name.

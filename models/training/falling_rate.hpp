@@ -12,12 +12,19 @@
 
 namespace unroll {
 
+/// How many updates a run over so many examples takes, as the trainer counts them: as many as `steps`, or as
+/// `epochs`, whichever end comes first. 0 where only time ends it.
+[[nodiscard]] inline Size known_updates(const TrainerOptions& t, Size examples) {
+  const Size each = t.batch * t.accumulate;
+  const Size of_epochs = t.epochs * ((examples + each - 1) / each);
+  if (t.steps == 0 || of_epochs == 0) return std::max(t.steps, of_epochs);
+  return std::min(t.steps, of_epochs);
+}
+
 /// For runs whose end is known in updates, by steps or by epochs over so many examples; else the rate
 /// stays as it is.
 [[nodiscard]] inline RateSchedule falling_rate(const RunOptions& run, Size examples) {
-  const TrainerOptions& t = run.trainer;
-  const Size update = t.batch * t.accumulate;
-  const Size steps = t.steps > 0 ? t.steps : t.epochs * ((examples + update - 1) / update);
+  const Size steps = known_updates(run.trainer, examples);
   if (steps < 1) return {};
   const Size rising = std::min<Size>(100, steps / 10);
   return Warmup(rising, Cosine{.rate = run.learning_rate,
