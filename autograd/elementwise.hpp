@@ -65,62 +65,48 @@ inline void* elementwise_op(Node& n, std::size_t results) {
   return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
 }
 
-// Runs f over lanes. There is one copy of f, so the compiler cannot round an element in the tail differently: numbers are
-// spread to whole lanes first, and what is left at the end is moved to whole lanes of its own.
+// Runs f over lanes. There is one copy of f, so the compiler cannot round an element in the tail differently; a number is
+// spread to a whole lane first.
 template <std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                F f) {
   using L = Lane<T>;
   constexpr Size w = L::width;
-  T lanes[In + Out][w];
+  alignas(64) T numbers[In][w];
   const T* from[In];
   Size from_step[In];
-  T* to[Out];
-  Size to_step[Out];
   for (std::size_t i = 0; i < In; ++i) {
     from[i] = in[i];
     from_step[i] = step[i] == 0 ? 0 : w;
     if (step[i] == 0) {
-      L(*in[i]).store(lanes[i]);
-      from[i] = lanes[i];
+      L(*in[i]).store(numbers[i]);
+      from[i] = numbers[i];
     }
   }
-  for (std::size_t j = 0; j < Out; ++j) {
-    to[j] = out[j] ? out[j] : lanes[In + j];
-    to_step[j] = out[j] ? w : 0;
-    if (!out[j]) accumulate &= ~(1U << j);
-  }
-  const Size rest = n & (w - 1);
-  bool tail = false;
-  for (Size count = (n - rest) / w;; count = 1) {
-    for (; count > 0; --count) {
-      std::array<L, In> x;
-      std::array<L, Out> y;
+  T* to[Out];
+  std::copy_n(out, Out, to);
+  for (; n > 0; n -= w) {
+    std::array<L, In> x;
+    std::array<L, Out> y;
+    if (n >= w) [[likely]] {
+      for (std::size_t i = 0; i < In; ++i) x[i] = L::load(from[i]);
+    } else {
       for (std::size_t i = 0; i < In; ++i) {
-        x[i] = L::load(from[i]);
-        from[i] += from_step[i];
-      }
-      f(x, y);
-      for (std::size_t j = 0; j < Out; ++j) {
-        (accumulate >> j & 1 ? L::load(to[j]) + y[j] : y[j]).store(to[j]);
-        to[j] += to_step[j];
+        x[i] = from_step[i] == 0 ? L::load(from[i]) : L::load_part(from[i], n, T(1));
       }
     }
-    if (rest == 0 || tail) break;
-    tail = true;
-    for (std::size_t i = 0; i < In; ++i) {
-      if (step[i] == 0) continue;
-      L::load_part(from[i], rest, T(1)).store(lanes[i]);
-      from[i] = lanes[i];
-    }
+    f(x, y);
     for (std::size_t j = 0; j < Out; ++j) {
-      if (!out[j]) continue;
-      L::load_part(to[j], rest).store(lanes[In + j]);
-      to[j] = lanes[In + j];
+      if (!to[j]) continue;
+      const bool add = accumulate >> j & 1;
+      if (n >= w) [[likely]] {
+        (add ? L::load(to[j]) + y[j] : y[j]).store(to[j]);
+      } else {
+        (add ? L::load_part(to[j], n) + y[j] : y[j]).store_part(to[j], n);
+      }
+      to[j] += w;
     }
-  }
-  for (std::size_t j = 0; tail && j < Out; ++j) {
-    if (out[j]) L::load(lanes[In + j]).store_part(out[j] + n - rest, rest);
+    for (std::size_t i = 0; i < In; ++i) from[i] += from_step[i];
   }
 }
 

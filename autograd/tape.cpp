@@ -172,21 +172,34 @@ void drop_value(Block* b) {
   release(b);
 }
 
-// Walks over a tape go through memory once, node by node, and each node leads to its value: what will be needed soon is
-// fetched meanwhile, which matters to tapes that are larger than the cache.
-constexpr int distance = 24;  // nodes
-Node* look_ahead(Node* n) {
-  for (int i = 0; n && i < distance; ++i) n = n->prev;
-  return n;
-}
-Node* prefetch(Node* ahead) {
-  if (!ahead) return nullptr;
-  const char* value = reinterpret_cast<const char*>(ahead->value);
-  __builtin_prefetch(value);
-  __builtin_prefetch(value + 64);
-  __builtin_prefetch(reinterpret_cast<const char*>(ahead) - 1024);
-  return ahead->prev;
-}
+// Walks over a tape go through memory once, from its end to its beginning. What will be needed soon is fetched meanwhile, which
+// matters to tapes that are larger than the cache: the nodes with the small values between them, and where the other values are.
+class Ahead {
+ public:
+  explicit Ahead(const Node* last) : node_(last) {
+    for (int i = 0; node_ && i < nodes; ++i) node_ = node_->prev;
+  }
+  void step() {
+    if (!node_) return;
+    const auto at = reinterpret_cast<std::uintptr_t>(node_);
+    const auto value = reinterpret_cast<std::uintptr_t>(node_->value);
+    if (value && at - value > bytes) {
+      fetch(value);
+      fetch(value + line);
+    }
+    node_ = node_->prev;
+    const auto next = reinterpret_cast<std::uintptr_t>(node_);
+    const std::uintptr_t end = std::max(next, at - std::min(at, most));
+    for (std::uintptr_t p = at; p > end; p -= line) fetch(p - bytes);
+  }
+
+ private:
+  static void fetch(std::uintptr_t p) { __builtin_prefetch(reinterpret_cast<const void*>(p)); }
+
+  static constexpr int nodes = 16;
+  static constexpr std::uintptr_t line = 64, bytes = 2048, most = 512;
+  const Node* node_;
+};
 }  // namespace
 
 void TapeCore::drop(Node& n) {
@@ -198,7 +211,11 @@ void TapeCore::drop(Node& n) {
 }
 
 void TapeCore::clear() {
-  for (Node* n = last_; n; n = n->prev) drop(*n);
+  Ahead ahead(last_);
+  for (Node* n = last_; n; n = n->prev) {
+    ahead.step();
+    drop(*n);
+  }
   while (chunks_) {
     Chunk* next = chunks_->next;
     release(reinterpret_cast<Block*>(chunks_) - 1);
@@ -301,21 +318,22 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
 
 void Sweep::run(Node* last, Node* floor) {
   if (consume_) tape_.read_ahead().clear();
-  Node* ahead = look_ahead(last);
+  Ahead ahead(last);
   Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
   try {
     for (Node* n = last; n;) {
-      ahead = prefetch(ahead);
+      ahead.step();
       Node* const prev = n == floor ? nullptr : n->prev;
       const auto kind = n->table->kind;
       if (n->slot ? kind != OpTable::Kind::result : kind == OpTable::Kind::several) {
         n->table->sweep(*n, *this);
       }
       if (consume_) {
-        // A leaf's cotangent is still to be read, and a result is needed by the node that computed it.
-        if (kind == OpTable::Kind::leaf || kind == OpTable::Kind::result) {
+        // A leaf's cotangent is still to be read, and results are needed by the node that computed them, which comes next.
+        if (kind == OpTable::Kind::leaf) {
           stays = &n->prev;
-        } else {
+        } else if (kind != OpTable::Kind::result) {
+          for (Node* m = *stays; m != n; m = m->prev) TapeCore::drop(*m);
           *stays = n->prev;
           TapeCore::drop(*n);
         }
