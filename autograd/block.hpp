@@ -73,7 +73,9 @@ struct Block {
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
   bool in_tape : 1;         // lies in a tape's own memory (TapeCore::new_value), which `base` is
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
-  std::uint8_t size_class;  // of this block's own memory, in its pool
+  std::uint8_t unused : 4;  // written with the others, which makes one store of all of them
+  std::uint8_t
+      size_class;  // of this block's own memory, in its pool; in a tape, of a block of this layout
   Pool* pool;
   Block* base;  // a view's owner of the elements; null when they follow in a block of its own
   void* elements;
@@ -93,6 +95,10 @@ struct Block {
   Shape shape() const { return Shape::checked(sizes(), rank); }
   bool same_shape(const Block& other) const {
     return rank == other.rank && equal_sizes(sizes(), other.sizes(), rank);
+  }
+  // Have both one shape, and their elements in order?
+  bool alike(const Block& other) const {
+    return contiguous && other.contiguous && same_shape(other);
   }
   // Strides in elements, written for both kinds of block.
   void get_strides(Size* out) const {
@@ -192,30 +198,37 @@ struct Layout {
   }
 };
 
-// Writes what stands before the elements of a block with one owner.
-inline void init_block(Block* b, Dtype dtype, const Layout& layout, const Size* sizes,
-                       std::size_t rank) {
+// Writes what stands before the elements of a block with one owner; where these are and what keeps them is left to do.
+[[gnu::always_inline]] inline void init_block(Block* b, Dtype dtype, bool packable, bool in_tape,
+                                              const Size* sizes, std::size_t rank) {
   b->refs.store(1, std::memory_order_relaxed);
   b->dtype = dtype;
   b->rank = static_cast<std::uint8_t>(rank);
   b->contiguous = true;
-  b->packable = layout.packable;
-  b->in_tape = false;
-  b->base = nullptr;
+  b->packable = packable;
+  b->in_tape = in_tape;
+  b->of_array = false;
+  b->unused = 0;
   copy_sizes(b->sizes(), sizes, rank);
-  if (layout.packable) {
+  if (packable) [[unlikely]] {
     std::memset(static_cast<void*>(b->sizes() + 2), 0,
                 Block::packed_slots * sizeof(std::uintptr_t));
   }
 }
 
+// From the beginning of a block in a pool to its elements: large arrays start on a cache line; small ones follow their header,
+// to stay in one or two lines.
+inline std::size_t pooled_header(std::size_t header, std::size_t bytes) {
+  const std::size_t align = bytes >= 64 ? 63 : 15;
+  return (header + align) & ~align;
+}
 inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
                         std::size_t rank) {
   const Layout layout(element, sizes, rank);
-  // Large arrays start on a cache line; small ones follow their header, to stay in one or two lines.
-  const std::size_t align = layout.bytes >= 64 ? 63 : 15, header = (layout.header + align) & ~align;
+  const std::size_t header = pooled_header(layout.header, layout.bytes);
   Block* b = take_block(pool, header + layout.bytes);
-  init_block(b, dtype, layout, sizes, rank);
+  init_block(b, dtype, layout.packable, false, sizes, rank);
+  b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;
   return b;
 }

@@ -116,6 +116,11 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
+void set_input(Node& n, std::size_t i, Node* node, Block* constant) {
+  if (!node) retain(constant);
+  n.inputs()[i] = node ? Input(node) : Input(constant);
+}
+
 }  // namespace
 
 // ---- computing ---------------------------------------------------------------------------------------------------------
@@ -127,54 +132,67 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   TapeState* state = nullptr;
   Block* x[room];
+  Node* nodes[room];
   bool recorded[room];
   Block* full = nullptr;
+#pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
-    const Handle& h = inputs[i]->handle();
-    x[i] = h.block();
-    recorded[i] = h.tracked() && table.differentiable && table.unit[i] != 0;
-    if (recorded[i]) state = join(state, h.tape());
+    const Handle::Contents c = inputs[i]->handle().contents();
+    x[i] = c.block;
+    nodes[i] = c.node;
+    recorded[i] = c.tape && table.differentiable && table.unit[i] != 0;
+    if (recorded[i]) state = join(state, c.tape);
     if (i == 0 || x[i]->rank > full->rank) full = x[i];
   }
   // Nearly always the operands have one shape, besides numbers.
-  bool plain = true, dense = true;
+  bool plain = full->contiguous, dense = true;
+  const T* p[room];
+  Size step[room];
+#pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
-    if (x[i] != full && x[i]->rank == 0) {
+    p[i] = x[i]->template data<T>();
+    step[i] = x[i]->rank != 0;
+    if (x[i] == full || x[i]->alike(*full)) continue;
+    if (step[i] == 0) {
       dense = dense && !recorded[i];
     } else {
       plain = plain && fills(*x[i], full->sizes(), full->rank);
     }
   }
   auto* tape = static_cast<TapeCore*>(state);
+  const std::size_t bytes = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
+  Node* n = nullptr;
   Block* y[results_room];
-  T* out[results_room];
   if (plain) {
-    const T* p[room];
-    Size step[room];
-    for (std::size_t i = 0; i < count; ++i) {
-      p[i] = x[i]->template data<T>();
-      step[i] = x[i]->rank != 0;
+    T* out[results_room];
+    const Size size = full->size();
+    if (tape && K == 1) {
+      n = tape->record_like(*full, size, &table, count, bytes, dense);
+      y[0] = n->value;
+    } else {
+      for (std::size_t k = 0; k < K; ++k) y[k] = new_result_like(tape, *full, size);
     }
-    for (std::size_t k = 0; k < K; ++k) {
-      y[k] = new_result<T>(tape, full->sizes(), full->rank);
-      out[k] = y[k]->template data<T>();
-    }
-    if (const Size n = full->size()) table.forward(out, p, step, n, 0, op);
+    for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
+#pragma GCC unroll 3
+    for (std::size_t i = 0; n && i < count; ++i) set_input(*n, i, nodes[i], x[i]);
+    if (size > 0) table.forward(out, p, step, size, 0, op);
   } else {
     forward_strided(table, tape, x, y, op);
   }
   if (!tape) {
-    for (std::size_t k = 0; k < K; ++k) results[k] = Var<T>(Handle(Ref(y[k])));
+    for (std::size_t k = 0; k < K; ++k) std::construct_at(results + k, Handle(Ref(y[k])));
     return;
   }
-  const bool several = K > 1;
-  Node* n = tape->record(&table, count, (several ? K * sizeof(Node*) : 0) + op_bytes, nullptr);
-  if (!several) n->value = y[0];
-  n->dense = plain && dense;
-  for (std::size_t i = 0; i < count; ++i) tape->set_input(n, i, inputs[i]->handle());
+  if (!n) {
+    n = tape->record(&table, count, bytes, nullptr);
+    n->dense = plain && dense;
+    if (K == 1) n->value = y[0];
+#pragma GCC unroll 3
+    for (std::size_t i = 0; i < count; ++i) set_input(*n, i, nodes[i], x[i]);
+  }
   if (op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
-  if (!several) {
-    results[0] = Var<T>(Handle(n, tape));
+  if (K == 1) {
+    std::construct_at(results, Handle(n, tape));
     return;
   }
   for (std::size_t k = 0; k < K; ++k) {
@@ -182,7 +200,7 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
     r->value = y[k];
     r->inputs()[0] = Input(n);
     static_cast<Node**>(n->op())[k] = r;
-    results[k] = Var<T>(Handle(r, tape));
+    std::construct_at(results + k, Handle(r, tape));
   }
 }
 
@@ -201,6 +219,7 @@ struct Wanted {
 
   template <class T>
   Wanted(const Node& n, const Sweep& sweep, const ElementwiseTable<T>& table, std::size_t count) {
+#pragma GCC unroll 3
     for (std::size_t i = 0; i < count; ++i) {
       const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
       computed[i] = wanted && table.unit[i] == 2;
@@ -302,56 +321,63 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   }
   Block& y = *result_node(n, K, 0).value;
   for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
-  Wanted wanted(n, sweep, table, count);
-  if (wanted.computed_count > 0) {
-    T* out[room];
-    Block* fresh[room];
-    unsigned accumulate = 0;
-    // A cotangent that is computed may be written over g.
-    bool reuse = K == 1 && wanted.passed_on == 0 && g[0]->exclusive();
-    for (std::size_t i = 0; i < count; ++i) {
-      const Block* x = n.input_block(i);
-      in[2 * K + i] = x->data<T>();
-      step[2 * K + i] = x->rank != 0;
-      out[i] = nullptr;
-      fresh[i] = nullptr;
-      if (!wanted.computed[i]) continue;
-      Block* sum = wanted.is_first(n, i) ? writable_block(n.inputs()[i].node()->slot) : nullptr;
-      if (sum) {
-        accumulate |= 1U << i;
-        out[i] = sum->data<T>();
-        continue;
-      }
-      if (reuse && x->rank == y.rank) {
-        reuse = false;
-        fresh[i] = std::exchange(g[0], nullptr);
-      } else {
-        fresh[i] = new_like(this_pool(), *x);
-      }
-      out[i] = fresh[i]->template data<T>();
+  Node* passed_on[room];  // whom the result's own cotangent is passed on to
+  std::size_t passed_count = 0;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    if (table.unit[i] == 1 && sweep.wants(n, i)) passed_on[passed_count++] = n.inputs()[i].node();
+  }
+  // A cotangent that is computed may be written over g.
+  bool reuse = K == 1 && passed_count == 0 && g[0]->exclusive();
+  T* out[room];
+  Node* targets[room];  // of what is computed into arrays of its own
+  Block* fresh[room];
+  std::size_t fresh_count = 0;
+  unsigned accumulate = 0, computed = 0;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    const Input input = n.inputs()[i];
+    Node* const m = input.node();
+    const Block* x = m ? m->value : input.constant();
+    in[2 * K + i] = x->data<T>();
+    step[2 * K + i] = x->rank != 0;
+    out[i] = nullptr;
+    if (!m || table.unit[i] != 2 || !sweep.wants(*m)) continue;
+    // Only one input of f(x, x) may write into the target's cotangent.
+    Block* sum = writable_block(m->slot);
+    for (std::size_t j = 0; sum && j < i; ++j) {
+      if ((computed >> j & 1) && n.inputs()[j].node() == m) sum = nullptr;
     }
+    computed |= 1U << i;
+    if (sum) {
+      accumulate |= 1U << i;
+      out[i] = sum->data<T>();
+      continue;
+    }
+    Block* d = nullptr;
+    if (reuse && x->rank == y.rank) {
+      reuse = false;
+      d = std::exchange(g[0], nullptr);
+    } else {
+      d = new_like(this_pool(), *x);
+    }
+    out[i] = d->data<T>();
+    targets[fresh_count] = m;
+    fresh[fresh_count++] = d;
+  }
+  if (computed) {
     if (const Size size = y.size()) {
       table.backward(out, in, step, size, accumulate, elementwise_op(n, K));
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!fresh[i]) continue;
-      Node& target = *n.inputs()[i].node();
-      if (target.slot == 0) {
-        target.slot = reinterpret_cast<std::uintptr_t>(fresh[i]);
-      } else {
-        sweep.add_block<T>(target, Ref(fresh[i]));
-      }
-    }
+    for (std::size_t k = 0; k < fresh_count; ++k) sweep.add_block<T>(*targets[k], Ref(fresh[k]));
   }
-  for (std::size_t i = 0; wanted.passed_on > 0 && i < count; ++i) {
-    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
-    Node& target = *n.inputs()[i].node();
-    const bool last = --wanted.passed_on == 0;
+  for (std::size_t k = 0; k < passed_count; ++k) {
+    Node& target = *passed_on[k];
     if (Block* sum = writable_block(target.slot)) {
       add_into<T>(*sum, *g[0]);
       continue;
     }
-    Ref d = last ? Ref(std::exchange(g[0], nullptr)) : Ref::share(g[0]);
+    Ref d = k + 1 == passed_count ? Ref(std::exchange(g[0], nullptr)) : Ref::share(g[0]);
     if (target.slot == 0 && target.value->rank == y.rank) {
       target.slot = reinterpret_cast<std::uintptr_t>(d.give());
     } else {

@@ -100,24 +100,17 @@ Pool& lease_pool();
 // An uninitialised block of the model's type and shape.
 inline Block* new_like(Pool& pool, const Block& model) {
   const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
-  if (model.base || !model.contiguous) {
+  if ((model.base && !model.in_tape) || !model.contiguous) [[unlikely]] {
     return new_block(pool, model.dtype, element, model.sizes(), model.rank);
   }
+  auto header = static_cast<std::size_t>(static_cast<const char*>(model.elements) -
+                                         reinterpret_cast<const char*>(&model));
+  if (model.in_tape)
+    header = pooled_header(header, static_cast<std::size_t>(model.size()) * element);
   Block* b = pool.take(model.size_class);
-  b->refs.store(1, std::memory_order_relaxed);
-  b->dtype = model.dtype;
-  b->rank = model.rank;
-  b->contiguous = true;
-  b->packable = model.packable;
-  b->in_tape = false;
+  init_block(b, model.dtype, model.packable, false, model.sizes(), model.rank);
   b->base = nullptr;
-  b->elements = reinterpret_cast<char*>(b) +
-                (static_cast<const char*>(model.elements) - reinterpret_cast<const char*>(&model));
-  copy_sizes(b->sizes(), model.sizes(), model.rank);
-  if (model.packable) {
-    std::memset(static_cast<void*>(b->sizes() + 2), 0,
-                Block::packed_slots * sizeof(std::uintptr_t));
-  }
+  b->elements = reinterpret_cast<char*>(b) + header;
   return b;
 }
 
@@ -126,6 +119,10 @@ template <class T>
 Block* new_result(TapeCore* tape, const Size* sizes, std::size_t rank) {
   return tape ? tape->new_value(dtype_of<T>, sizes, rank)
               : new_block(this_pool(), dtype_of<T>, sizeof(T), sizes, rank);
+}
+// The same for a result of the model's type and shape, with `n` elements.
+inline Block* new_result_like(TapeCore* tape, const Block& model, Size n) {
+  return tape ? tape->new_value_like(model, n) : new_like(this_pool(), model);
 }
 
 // May the holder of one reference write to it, and are its elements in order?

@@ -6,8 +6,6 @@
 
 namespace unroll::detail {
 
-TapeState borrowed;
-
 const OpTable result_table{"result", [](Node&, Sweep&) {}, [](Node&, Push&) {}, nullptr,
                            OpTable::Kind::result};
 
@@ -134,6 +132,7 @@ void TapeCore::add_chunk(std::size_t at_least) {
   auto* c = reinterpret_cast<Chunk*>(b + 1);
   c->next = chunks_;
   chunks_ = c;
+  bytes_ += bytes;
   at_ = reinterpret_cast<char*>(c + 1);
   end_ = reinterpret_cast<char*>(c) + bytes;
 }
@@ -143,18 +142,11 @@ Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   const Layout layout(element, sizes, rank);
   if (bypass_pool || layout.bytes > std::size_t{small_value})
     return new_block(*pool_, dtype, element, sizes, rank);
-  const std::size_t align = layout.bytes >= 256 ? 63 : layout.bytes >= 64 ? 31 : 15;
-  const std::size_t room = layout.header + layout.bytes + align;
-  if (static_cast<std::size_t>(end_ - at_) < room) add_chunk(room);
-  const std::uintptr_t elements =
-      (reinterpret_cast<std::uintptr_t>(at_) + layout.header + align) & ~align;
-  Block* b = reinterpret_cast<Block*>(elements - layout.header);
-  init_block(b, dtype, layout, sizes, rank);
-  b->in_tape = true;
-  b->base = reinterpret_cast<Block*>(chunks_) - 1;
-  b->pool = pool_;
-  b->elements = reinterpret_cast<void*>(elements);
-  at_ = reinterpret_cast<char*>(elements + ((layout.bytes + 7) & ~std::size_t{7}));
+  reserve(layout.header + layout.bytes + alignment(layout.bytes));
+  Block* b = place_value(layout.header, layout.bytes);
+  init_block(b, dtype, layout.packable, true, sizes, rank);
+  b->size_class = static_cast<std::uint8_t>(
+      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
   return b;
 }
 
@@ -164,45 +156,44 @@ Block* TapeCore::view_of(Block* value) {
 }
 
 namespace {
-void drop_value(Block* b) {
-  if (b->in_tape) {
-    if (!b->packable && b->refs.load(std::memory_order_acquire) == 1) return;
-    retain(b->base);  // somebody else still holds the value, so it holds its chunk from now on
-  }
+[[gnu::noinline]] void drop_held_value(Block* b) {
+  if (b->in_tape) retain(b->base);  // its chunk is the holder's from now on
   release(b);
 }
+inline void drop_value(Block* b) {
+  if (b->in_tape && !b->packable && b->refs.load(std::memory_order_acquire) == 1) return;
+  drop_held_value(b);
+}
 
-// Walks over a tape go through memory once, from its end to its beginning. What will be needed soon is fetched meanwhile, which
-// matters to tapes that are larger than the cache: the nodes with the small values between them, and where the other values are.
+// Walks over a tape go through memory once, from its end to its beginning. What will be needed soon is fetched meanwhile, if the
+// tape is too large for the nearest caches: the nodes with the small values between them, and the heads of other values.
 class Ahead {
  public:
-  explicit Ahead(const Node* last) : node_(last) {
-    for (int i = 0; node_ && i < nodes; ++i) node_ = node_->prev;
-  }
-  void step() {
-    if (!node_) return;
-    const auto at = reinterpret_cast<std::uintptr_t>(node_);
-    const auto value = reinterpret_cast<std::uintptr_t>(node_->value);
-    if (value && at - value > bytes) {
+  explicit Ahead(std::size_t tape_bytes) : on_(tape_bytes > small_tape) {}
+  // Before `n` is visited.
+  [[gnu::always_inline]] void operator()(const Node* n) {
+    if (!on_) return;
+    const auto at = reinterpret_cast<std::uintptr_t>(n);
+    if (at - fetched_ > 2 * distance) fetched_ = at;  // another chunk, or the first node
+    for (; fetched_ + distance > at; fetched_ -= line) fetch(fetched_ - line);
+    if (n->prev && n->prev->prev) {
+      const auto value = reinterpret_cast<std::uintptr_t>(n->prev->prev->value);
       fetch(value);
       fetch(value + line);
     }
-    node_ = node_->prev;
-    const auto next = reinterpret_cast<std::uintptr_t>(node_);
-    const std::uintptr_t end = std::max(next, at - std::min(at, most));
-    for (std::uintptr_t p = at; p > end; p -= line) fetch(p - bytes);
   }
 
  private:
   static void fetch(std::uintptr_t p) { __builtin_prefetch(reinterpret_cast<const void*>(p)); }
 
-  static constexpr int nodes = 16;
-  static constexpr std::uintptr_t line = 64, bytes = 2048, most = 512;
-  const Node* node_;
+  static constexpr std::size_t small_tape = 1 << 18;
+  static constexpr std::uintptr_t line = 64, distance = 2048;
+  bool on_;
+  std::uintptr_t fetched_ = 0;
 };
 }  // namespace
 
-void TapeCore::drop(Node& n) {
+[[gnu::always_inline]] inline void TapeCore::drop(Node& n) {
   if (n.value) drop_value(n.value);
   for (std::size_t i = 0; i < n.input_count; ++i) {
     if (Block* b = n.inputs()[i].constant()) release(b);
@@ -211,9 +202,9 @@ void TapeCore::drop(Node& n) {
 }
 
 void TapeCore::clear() {
-  Ahead ahead(last_);
+  Ahead ahead(bytes_);
   for (Node* n = last_; n; n = n->prev) {
-    ahead.step();
+    ahead(n);
     drop(*n);
   }
   while (chunks_) {
@@ -221,6 +212,7 @@ void TapeCore::clear() {
     release(reinterpret_cast<Block*>(chunks_) - 1);
     chunks_ = next;
   }
+  bytes_ = 0;
   last_ = nullptr;
   read_ahead_.clear();
 }
@@ -251,10 +243,12 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
     older->chunks_ = younger->chunks_;
     older->at_ = younger->at_;
     older->end_ = younger->end_;
+    older->bytes_ += younger->bytes_;
   }
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
   younger->chunks_ = nullptr;
+  younger->bytes_ = 0;
   younger->merged_into = older;
   return older;
 }
@@ -318,11 +312,11 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
 
 void Sweep::run(Node* last, Node* floor) {
   if (consume_) tape_.read_ahead().clear();
-  Ahead ahead(last);
+  Ahead ahead(tape_.bytes_);
   Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
   try {
     for (Node* n = last; n;) {
-      ahead.step();
+      ahead(n);
       Node* const prev = n == floor ? nullptr : n->prev;
       const auto kind = n->table->kind;
       if (n->slot ? kind != OpTable::Kind::result : kind == OpTable::Kind::several) {

@@ -84,27 +84,34 @@ class TapeCore : public TapeState {
   static std::uint32_t next_number();
 
   Node* record(const OpTable* table, std::size_t inputs, std::size_t op_bytes, Block* value) {
-    const std::size_t bytes = sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
-    if (static_cast<std::size_t>(end_ - at_) < bytes) [[unlikely]]
-      add_chunk(bytes);
+    reserve(node_bytes(inputs, op_bytes));
     // A value that another node owns is shown by a view, so that each in_tape value has one owner.
     if (value && value->in_tape) [[unlikely]]
       value = view_of(value);
-    Node* n = reinterpret_cast<Node*>(at_);
-    at_ += bytes;
-    n->table = table;
-    n->prev = last_;
-    n->value = value;
-    n->slot = 0;
-    n->input_count = static_cast<std::uint32_t>(inputs) & 0x7fffffffU;
-    n->dense = false;
-    n->mark = 0;
-    last_ = n;
-    return n;
+    return place_node(table, inputs, op_bytes, value, false);
   }
-  // Memory for the value of the next node. Small values lie in the tape beside their nodes;
+  // The node of an op with one result, of the model's type and shape, and `n` elements.
+  Node* record_like(const Block& model, Size n, const OpTable* table, std::size_t inputs,
+                    std::size_t op_bytes, bool dense) {
+    if (!model.in_tape) [[unlikely]] {
+      Block* value = new_value(model.dtype, model.sizes(), model.rank);
+      reserve(node_bytes(inputs, op_bytes));
+      return place_node(table, inputs, op_bytes, value, dense);
+    }
+    const std::size_t bytes = static_cast<std::size_t>(n) * (model.dtype == Dtype::f32 ? 4 : 8);
+    reserve(value_room(model, bytes) + node_bytes(inputs, op_bytes));
+    return place_node(table, inputs, op_bytes, place_value_like(model, bytes), dense);
+  }
+  // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
   Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank);
+  // The same for a value of the model's type and shape, with `n` elements.
+  Block* new_value_like(const Block& model, Size n) {
+    if (!model.in_tape) return new_value(model.dtype, model.sizes(), model.rank);
+    const std::size_t bytes = static_cast<std::size_t>(n) * (model.dtype == Dtype::f32 ? 4 : 8);
+    reserve(value_room(model, bytes));
+    return place_value_like(model, bytes);
+  }
 
   void set_input(Node* n, std::size_t i, const Handle& h) {
     if (Node* m = h.node()) {
@@ -131,6 +138,53 @@ class TapeCore : public TapeState {
   struct Chunk;
   friend class Sweep;  // which drops the nodes that it has passed
   void add_chunk(std::size_t at_least);
+  [[gnu::always_inline]] void reserve(std::size_t bytes) {
+    if (static_cast<std::size_t>(end_ - at_) < bytes) [[unlikely]]
+      add_chunk(bytes);
+  }
+  static std::size_t node_bytes(std::size_t inputs, std::size_t op_bytes) {
+    return sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
+  }
+  [[gnu::always_inline]] Node* place_node(const OpTable* table, std::size_t inputs,
+                                          std::size_t op_bytes, Block* value, bool dense) {
+    Node* n = reinterpret_cast<Node*>(at_);
+    at_ += node_bytes(inputs, op_bytes);
+    n->table = table;
+    n->prev = last_;
+    n->value = value;
+    n->slot = 0;
+    n->input_count = static_cast<std::uint32_t>(inputs) & 0x7fffffffU;
+    n->dense = dense;
+    n->mark = 0;
+    last_ = n;
+    return n;
+  }
+  static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? 63 : 31; }
+  // In a tape the elements follow the header at once.
+  static std::size_t header_of(const Block& in_tape) {
+    return static_cast<std::size_t>(static_cast<const char*>(in_tape.elements) -
+                                    reinterpret_cast<const char*>(&in_tape));
+  }
+  static std::size_t value_room(const Block& model, std::size_t bytes) {
+    return header_of(model) + bytes + alignment(bytes);
+  }
+  [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
+    const std::uintptr_t align = alignment(bytes);
+    const std::uintptr_t elements =
+        (reinterpret_cast<std::uintptr_t>(at_) + header + align) & ~align;
+    auto* b = reinterpret_cast<Block*>(elements - header);
+    b->base = reinterpret_cast<Block*>(chunks_) - 1;
+    b->pool = pool_;
+    b->elements = reinterpret_cast<void*>(elements);
+    at_ = reinterpret_cast<char*>(elements + ((bytes + 7) & ~std::size_t{7}));
+    return b;
+  }
+  [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
+    Block* b = place_value(header_of(model), bytes);
+    init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
+    b->size_class = model.size_class;
+    return b;
+  }
   void clear();
   static void drop(Node& n);  // lets go of what it holds
   static Block* view_of(Block* value);
@@ -139,6 +193,7 @@ class TapeCore : public TapeState {
   char* at_ = nullptr;
   char* end_ = nullptr;
   Chunk* chunks_ = nullptr;
+  std::size_t bytes_ = 0;  // of all chunks
   Pool* pool_ = nullptr;
   std::uint64_t born_ = 0;
   bool public_ = false;

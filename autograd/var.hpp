@@ -11,6 +11,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <span>
 
 #include "unroll/autograd/block.hpp"
@@ -32,8 +33,6 @@ struct TapeState {
   std::uint64_t generation = 1;  // of the tape that uses this state now
   TapeState* merged_into = nullptr;
 };
-// Marks a handle to a constant that somebody else keeps alive while it is moved about; a copy of it owns its share.
-extern TapeState borrowed;
 
 [[noreturn]] void fail_dead_tape();
 [[noreturn]] void fail_empty_var();
@@ -48,7 +47,7 @@ class Handle {
   [[gnu::always_inline]] static Handle borrow(Block* block) {
     Handle h;
     h.pointer_ = block;
-    h.tape_ = &borrowed;
+    h.tape_ = borrowed();
     return h;
   }
 
@@ -74,14 +73,23 @@ class Handle {
   }
 
   bool empty() const { return pointer_ == nullptr; }
-  bool tracked() const { return tape_ != nullptr && tape_ != &borrowed; }
+  bool tracked() const { return reinterpret_cast<std::uintptr_t>(tape_) > borrowed_bits; }
   // The tape that records what is done with this handle, or null; throws when that tape is gone.
   TapeState* tape() const {
     if (!tracked()) return nullptr;
     if (tape_->generation != generation_) fail_dead_tape();
-    TapeState* t = tape_;
-    while (t->merged_into) t = t->merged_into;
-    return t;
+    return latest(tape_);
+  }
+  struct Contents {
+    Block* block;
+    Node* node;       // as node() says
+    TapeState* tape;  // as tape() says
+  };
+  [[gnu::always_inline]] Contents contents() const {
+    if (!pointer_) fail_empty_var();
+    if (!tracked()) return {static_cast<Block*>(pointer_), nullptr, nullptr};
+    if (tape_->generation != generation_) fail_dead_tape();
+    return {*static_cast<Block* const*>(pointer_), static_cast<Node*>(pointer_), latest(tape_)};
   }
   Node* node() const { return tracked() ? static_cast<Node*>(pointer_) : nullptr; }
   // The constant's block; the handle is empty afterwards, unless it was borrowed or tracked.
@@ -98,6 +106,14 @@ class Handle {
   }
 
  private:
+  // In the place of a tape: somebody else keeps the constant alive while this handle is moved about; a copy owns its share.
+  static constexpr std::uintptr_t borrowed_bits = 1;
+  static TapeState* borrowed() { return reinterpret_cast<TapeState*>(borrowed_bits); }
+  static TapeState* latest(TapeState* t) {
+    while (t->merged_into) [[unlikely]] t = t->merged_into;
+    return t;
+  }
+
   void* pointer_ = nullptr;
   TapeState* tape_ = nullptr;
   std::uint64_t generation_ = 0;

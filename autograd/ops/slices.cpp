@@ -17,6 +17,13 @@ using detail::Strides;
 using detail::Sweep;
 using detail::TapeCore;
 
+// `width` consecutive elements of each of `rows` rows, which are so many apart.
+template <class T>
+void copy_rows(Size rows, Size width, const T* from, Size from_row, T* to, Size to_row) {
+  const auto bytes = static_cast<std::size_t>(width) * sizeof(T);
+  for (; rows > 0; --rows, from += from_row, to += to_row) std::memcpy(to, from, bytes);
+}
+
 // Along one axis: `length` elements from `start` in steps of `step`; `drop` removes the axis.
 struct Slice {
   static constexpr auto name = "slice";
@@ -44,9 +51,7 @@ struct Slice {
       return detail::new_contiguous_view(&x, start * inner, sizes, rank).give();
     }
     Block* y = detail::new_result<T>(tape, sizes, rank);
-    const T* source = x.data<T>() + start * inner;
-    T* to = y->data<T>();
-    for (Size o = 0; o < outer; ++o) std::copy_n(source + o * row, width, to + o * width);
+    copy_rows(outer, width, x.data<T>() + start * inner, row, y->data<T>(), width);
     return y;
   }
   [[gnu::noinline]] Block* view(Block& x, const Size* sizes, std::size_t rank) const {
@@ -214,21 +219,19 @@ struct Parts {
     for (std::size_t i = axis + 1u; i < x.value->rank; ++i) inner *= sizes[i];
     const Size row = inner * sizes[axis];
     for (std::uint32_t k = 0; k < count; ++k) {
-      const Size width = inner * extent(*results()[k]);
-      Ref g = sweep.take_block<T>(*results()[k]);
+      Node& r = *results()[k];
+      const Size width = inner * extent(r);
+      Ref g = sweep.take_block<T>(r);
       if (g && !g->contiguous) g = detail::contiguous(g.get());
-      for (Size o = 0; o < outer; ++o) {
-        T* to = out + o * row;
-        if (!g) {
-          if (!sum) std::fill_n(to, width, T(0));
-          continue;
+      if (g && !sum) {
+        copy_rows(outer, width, g->template data<T>(), width, out, row);
+      } else if (g) {
+        const T* from = g->template data<T>();
+        for (Size o = 0; o < outer; ++o) {
+          for (Size i = 0; i < width; ++i) out[o * row + i] += from[o * width + i];
         }
-        const T* from = g->template data<T>() + o * width;
-        if (sum) {
-          for (Size i = 0; i < width; ++i) to[i] += from[i];
-        } else {
-          std::copy_n(from, width, to);
-        }
+      } else if (!sum) {
+        for (Size o = 0; o < outer; ++o) std::fill_n(out + o * row, width, T(0));
       }
       out += width;
     }
@@ -236,7 +239,7 @@ struct Parts {
   }
 };
 
-// `width(k)` is the extent of part k.
+// `width(k)` is the extent of part k; the Vars at `out` are empty.
 template <class T, class Width>
 void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count, Width&& width,
                 Var<T>* out) {
@@ -250,19 +253,31 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
         Parts<T>{static_cast<std::uint32_t>(count), static_cast<std::uint8_t>(axis), drop};
   }
   Slice part{static_cast<std::uint8_t>(axis), drop, 0, 1, 0};
+  Size outer = 1, inner = 1;
+  for (std::size_t i = 0; i < axis; ++i) outer *= b->sizes()[i];
+  for (std::size_t i = axis + 1; i < b->rank; ++i) inner *= b->sizes()[i];
+  Block* value = nullptr;
   for (std::size_t k = 0; k < count; ++k) {
+    const Size length = width(k);
     part.start += part.length;
-    part.length = width(k);
-    Block* value = part.template value<T>(tape, *b);
+    if (value && value->in_tape && length == part.length) {  // small, like the part before
+      const Size row = inner * length;
+      value = tape->new_value_like(*value, outer * row);
+      copy_rows(outer, row, b->template data<T>() + part.start * inner, inner * b->sizes()[axis],
+                value->template data<T>(), row);
+    } else {
+      part.length = length;
+      value = part.template value<T>(tape, *b);
+    }
     if (!n) {
-      out[k] = Var<T>(Handle(Ref(value)));
+      std::construct_at(out + k, Handle(Ref(value)));
       continue;
     }
     Node* r = tape->record(&detail::result_table, 1, 0, nullptr);
     r->value = value;
     r->inputs()[0] = detail::Input(n);
     Parts<T>::of(*n).results()[k] = r;
-    out[k] = Var<T>(Handle(r, tape));
+    std::construct_at(out + k, Handle(r, tape));
   }
 }
 
