@@ -166,7 +166,7 @@ inline void drop_value(Block* b) {
 }
 
 // Walks over a tape go through memory once, from its end to its beginning. What will be needed soon is fetched meanwhile, if the
-// tape is too large for the nearest caches: the nodes with the small values between them, and the heads of other values.
+// tape is too large for the near caches: the nodes with the small values between them, and the heads of other values.
 class Ahead {
  public:
   explicit Ahead(std::size_t tape_bytes) : on_(tape_bytes > small_tape) {}
@@ -186,8 +186,8 @@ class Ahead {
  private:
   static void fetch(std::uintptr_t p) { __builtin_prefetch(reinterpret_cast<const void*>(p)); }
 
-  static constexpr std::size_t small_tape = 1 << 18;
-  static constexpr std::uintptr_t line = 64, distance = 2048;
+  static constexpr std::size_t small_tape = 1 << 20;
+  static constexpr std::uintptr_t line = 64, distance = 8192;
   bool on_;
   std::uintptr_t fetched_ = 0;
 };
