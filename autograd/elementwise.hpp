@@ -340,6 +340,24 @@ struct Fused {
   }
 };
 
+template <class Rules, class T, class F, class... X>
+auto apply_fused(const F& f, const X&... x) {
+  static constexpr ElementwiseTable<T> table = Rules::table();
+  constexpr std::size_t inputs_known =
+      Rules::results == 1 ? counted_inputs<sizeof...(X)> : any_inputs;
+  const Var<T>* inputs[] = {&x...};
+  std::array<Var<T>, Rules::results> y;
+  apply_elementwise<T, inputs_known>(table, inputs, y.data(), &f, sizeof(F));
+  if constexpr (Rules::results == 1) {
+    return std::move(y[0]);
+  } else {
+    return [&]<std::size_t... K>(std::index_sequence<K...>) {
+      return std::tuple{std::move(y[K])...};
+    }
+    (std::make_index_sequence<Rules::results>{});
+  }
+}
+
 }  // namespace detail
 
 // Applies a user's elementwise op (see the top of this file) to arrays that broadcast.
@@ -363,22 +381,7 @@ requires(is_var<X> || ...) auto fuse(F f, const X&... x) {
                 "other objects: pass arrays as arguments");
   static_assert(sizeof...(X) <= detail::max_inputs && Rules::results <= detail::max_results,
                 "fuse: at most 12 inputs and 4 results");
-  static constexpr detail::ElementwiseTable<T> table = Rules::table();
-  const std::array<Var<T>, sizeof...(X)> vars{detail::as_var<T>(x)...};
-  std::array<const Var<T>*, sizeof...(X)> inputs;
-  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i] = &vars[i];
-  std::array<Var<T>, Rules::results> y;
-  detail::apply_elementwise<T, Rules::results == 1 ? detail::counted_inputs<sizeof...(X)>
-                                                   : detail::any_inputs>(table, inputs.data(),
-                                                                         y.data(), &f, sizeof(F));
-  if constexpr (Rules::results == 1) {
-    return y[0];
-  } else {
-    return [&]<std::size_t... K>(std::index_sequence<K...>) {
-      return std::tuple{std::move(y[K])...};
-    }
-    (std::make_index_sequence<Rules::results>{});
-  }
+  return detail::apply_fused<Rules, T>(f, detail::as_var<T>(x)...);
 }
 
 }  // namespace unroll

@@ -90,8 +90,9 @@ class Session {
   Var<T> cotangent(Node& leaf) {
     Sweep sweep(core(), open() || recorded_take_ ? Sweep::Mode::recorded : Sweep::Mode::values,
                 id_);
-    const Var<T> g = sweep.take<T>(leaf);
-    return g.empty() ? zeros<T>(leaf.value->shape()) : g;
+    Var<T> g = sweep.take<T>(leaf);
+    if (g.empty()) return zeros<T>(leaf.value->shape());
+    return g;
   }
   void take_recorded(bool yes) { recorded_take_ = yes; }
 
