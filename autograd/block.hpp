@@ -74,8 +74,7 @@ struct Block {
   bool in_tape : 1;         // lies in a tape's own memory (TapeCore::new_value), which `base` is
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
   std::uint8_t unused : 4;  // written with the others, which makes one store of all of them
-  std::uint8_t
-      size_class;  // of this block's own memory, in its pool; in a tape, of a block of this layout
+  std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
   Pool* pool;
   Block* base;  // a view's owner of the elements; null when they follow in a block of its own
   void* elements;

@@ -116,11 +116,6 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
-void set_input(Node& n, std::size_t i, Node* node, Block* constant) {
-  if (!node) retain(constant);
-  n.inputs()[i] = node ? Input(node) : Input(constant);
-}
-
 }  // namespace
 
 // ---- computing ---------------------------------------------------------------------------------------------------------
@@ -161,46 +156,46 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   }
   auto* tape = static_cast<TapeCore*>(state);
   const std::size_t bytes = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
+  const Size size = plain ? full->size() : 0;
   Node* n = nullptr;
   Block* y[results_room];
-  if (plain) {
-    T* out[results_room];
-    const Size size = full->size();
-    if (tape && K == 1) {
-      n = tape->record_like(*full, size, &table, count, bytes, dense);
-      y[0] = n->value;
-    } else {
-      for (std::size_t k = 0; k < K; ++k) y[k] = new_result_like(tape, *full, size);
-    }
-    for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
-#pragma GCC unroll 3
-    for (std::size_t i = 0; n && i < count; ++i) set_input(*n, i, nodes[i], x[i]);
-    if (size > 0) table.forward(out, p, step, size, 0, op);
-  } else {
+  if (!plain) {
     forward_strided(table, tape, x, y, op);
+  } else if (tape && K == 1) {
+    n = tape->record_like(*full, size, &table, count, bytes, dense);
+    y[0] = n->value;
+  } else {
+    for (std::size_t k = 0; k < K; ++k) y[k] = new_result_like(tape, *full, size);
   }
-  if (!tape) {
-    for (std::size_t k = 0; k < K; ++k) std::construct_at(results + k, Handle(Ref(y[k])));
-    return;
-  }
-  if (!n) {
+  if (tape && !n) {
     n = tape->record(&table, count, bytes, nullptr);
     n->dense = plain && dense;
     if (K == 1) n->value = y[0];
+  }
 #pragma GCC unroll 3
-    for (std::size_t i = 0; i < count; ++i) set_input(*n, i, nodes[i], x[i]);
+  for (std::size_t i = 0; n && i < count; ++i) {
+    if (!nodes[i]) retain(x[i]);
+    n->inputs()[i] = nodes[i] ? Input(nodes[i]) : Input(x[i]);
   }
-  if (op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
-  if (K == 1) {
-    std::construct_at(results, Handle(n, tape));
-    return;
-  }
+  if (n && op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
   for (std::size_t k = 0; k < K; ++k) {
-    Node* r = tape->record(&result_table, 1, 0, nullptr);
-    r->value = y[k];
-    r->inputs()[0] = Input(n);
-    static_cast<Node**>(n->op())[k] = r;
+    if (!tape) {
+      std::construct_at(results + k, Handle(Ref(y[k])));
+      continue;
+    }
+    Node* r = n;
+    if (K > 1) {
+      r = tape->record(&result_table, 1, 0, nullptr);
+      r->value = y[k];
+      r->inputs()[0] = Input(n);
+      static_cast<Node**>(n->op())[k] = r;
+    }
     std::construct_at(results + k, Handle(r, tape));
+  }
+  if (size > 0) {  // last: everything has its owner should a user's function throw
+    T* out[results_room];
+    for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
+    table.forward(out, p, step, size, 0, op);
   }
 }
 
@@ -219,7 +214,6 @@ struct Wanted {
 
   template <class T>
   Wanted(const Node& n, const Sweep& sweep, const ElementwiseTable<T>& table, std::size_t count) {
-#pragma GCC unroll 3
     for (std::size_t i = 0; i < count; ++i) {
       const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
       computed[i] = wanted && table.unit[i] == 2;
