@@ -203,13 +203,29 @@ void for_row_panel(int lanes, F&& f) {
   switch (lanes) {
     case 8:
       return f.template operator()<8, 1>();
+    case 6:
+      return f.template operator()<6, 2>();
     case 4:
       return f.template operator()<4, 2>();
+    case 3:
+      return f.template operator()<3, 4>();
     case 2:
       return f.template operator()<2, 4>();
     default:
       return f.template operator()<1, 8>();
   }
+}
+// The panels that a row of n elements fills best: few of them, with few lanes left empty in the last.
+template <class T>
+int row_lanes(Size n) {
+  constexpr Size width = Lane<T>::width;
+  const Size lanes = (n + width - 1) / width;
+  int best = 8;
+  const auto cost = [&](int x) { return (lanes + x - 1) / x * (x + 1); };
+  for (const int x : {6, 4, 3, 2, 1}) {
+    if (cost(x) < cost(best)) best = x;
+  }
+  return best;
 }
 
 // c [n] (+)= a [k] · B, one row.
@@ -224,36 +240,39 @@ void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
   });
 }
 
+namespace tiles {
+template <class T, int Rows, int Part, int Lanes, int Chains>
+void some_rows_alike(Size rows, Size k, const T* a, Size a_row, const T* b, T* c, Size c_row,
+                     Size columns) {
+  if (rows == Rows) {
+    row_tile<T, Rows, Part, Lanes, Chains>(k, a, a_row, b, c, c_row, columns, false);
+  } else if constexpr (Rows > 1) {
+    some_rows_alike<T, Rows - 1, Part, Lanes, Chains>(rows, k, a, a_row, b, c, c_row, columns);
+  }
+}
+}  // namespace tiles
+
 // C [m, n] = A [m, k] · B with the bits that multiply_row gives for each row, some rows at once.
 template <class T>
 void multiply_rows_alike(Size m, const T* a, Size a_row, const Panels<T>& b, T* c, Size c_row) {
   for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
     // As many sums as there are registers for, besides those for B's elements and one of A's.
     constexpr int sums = Tile<T>::wide ? 24 : 12;
-    constexpr int part = std::min(Lanes, Tile<T>::wide ? 4 : std::max(4 / Chains, 1));
+    constexpr int most = Tile<T>::wide ? 4 : std::max(4 / Chains, 1);
+    constexpr int part = Lanes <= most ? Lanes : Lanes % 4 == 0 ? most : std::min(most, 3);
+    static_assert(Lanes % part == 0);
     constexpr int rows = std::max(sums / (part * Chains), 1);
     constexpr Size step = part * static_cast<Size>(Lane<T>::width);
     for (Size first = 0; first < b.n; first += step) {
       const Size panel = first / b.width(), columns = std::min(step, b.n - first);
       const T* from = b.panel(panel) + (first - panel * b.width());
-      Size i = 0;
-      for (; i + rows <= m; i += rows) {
-        tiles::row_tile<T, rows, part, Lanes, Chains>(b.k, a + i * a_row, a_row, from,
-                                                      c + i * c_row + first, c_row, columns, false);
-      }
-      for (; i < m; ++i) {
-        tiles::row_tile<T, 1, part, Lanes, Chains>(b.k, a + i * a_row, a_row, from,
-                                                   c + i * c_row + first, c_row, columns, false);
+      for (Size i = 0; i < m; i += rows) {
+        tiles::some_rows_alike<T, rows, part, Lanes, Chains>(std::min<Size>(rows, m - i), b.k,
+                                                             a + i * a_row, a_row, from,
+                                                             c + i * c_row + first, c_row, columns);
       }
     }
   });
-}
-// The widest panel that a row of n elements fills.
-template <class T>
-int row_lanes(Size n) {
-  const Size lanes =
-      (n + static_cast<Size>(Lane<T>::width) - 1) / static_cast<Size>(Lane<T>::width);
-  return lanes >= 8 ? 8 : lanes >= 4 ? 4 : lanes >= 2 ? 2 : 1;
 }
 
 // C [m, n] (+)= A·B for panels of Tile<T>::lanes, all of k at once.

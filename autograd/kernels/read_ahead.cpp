@@ -7,7 +7,7 @@
 namespace unroll::detail {
 namespace {
 // Few at first, since a loop may end anywhere; later as many as stay in a cache of the second level.
-constexpr Size first_rows = 4, most_rows = 64, most_bytes = Size{256} << 10;
+constexpr Size first_rows = 6, most_rows = 48, most_bytes = Size{256} << 10;
 }  // namespace
 
 template <class T>
