@@ -144,14 +144,18 @@ void drop_packed_forms(Block& b) {
 void free_block(Block* b) {
   Block* base = b->base;
   if (b->packable) drop_packed_forms(*b);
-  if (b->in_tape) {
-    // Its memory goes with the tape's.
-  } else if (b->pool == current_pool) [[likely]] {
+  if (b->in_tape) {  // its memory is the holder's, its elements are perhaps another's
+    Block* const holder = b->holder;
+    if (base != holder) release(base);
+    release(holder);
+    return;
+  }
+  if (b->pool == current_pool) [[likely]] {
     b->pool->give(b);
   } else {
     b->pool->give_from_another_thread(b);
   }
-  if (base) release(base);  // what a view showed, or a tape's memory; these have no base in turn
+  if (base) release(base);  // what a view showed, which has no base in turn
 }
 
 namespace {

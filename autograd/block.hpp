@@ -71,12 +71,15 @@ struct Block {
   std::uint8_t rank;
   bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
-  bool in_tape : 1;         // lies in a tape's own memory (TapeCore::new_value), which `base` is
+  bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
   std::uint8_t unused : 4;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
-  Pool* pool;
-  Block* base;  // a view's owner of the elements; null when they follow in a block of its own
+  union {
+    Pool* pool;
+    Block* holder;  // of one that lies in a tape
+  };
+  Block* base;  // the owner of the elements, if they lie in another block; null when they follow in a block of its own
   void* elements;
 
   Size* sizes() { return reinterpret_cast<Size*>(this + 1); }
@@ -98,6 +101,11 @@ struct Block {
   // Have both one shape, and their elements in order?
   bool alike(const Block& other) const {
     return contiguous && other.contiguous && same_shape(other);
+  }
+  // From the beginning of a contiguous block to the end of its header.
+  std::size_t header() const {
+    return sizeof(Block) + rank * sizeof(Size) +
+           (packable ? packed_slots * sizeof(std::uintptr_t) : 0);
   }
   // Strides in elements, written for both kinds of block.
   void get_strides(Size* out) const {
@@ -144,6 +152,14 @@ Block* take_block(Pool& pool, std::size_t bytes);
       b->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     free_block(b);
   }
+}
+
+// The same for a block that other threads cannot know; here one who lets go is not the last.
+inline void retain_local(Block& b) {
+  b.refs.store(b.refs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+inline void release_local(Block& b) {
+  b.refs.store(b.refs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 
 // An owning pointer to a block.
@@ -215,17 +231,29 @@ struct Layout {
   }
 }
 
+// A block with one owner at `to`, in the memory of `holder`, that is like a part of an array (TapeCore::new_part); which elements
+// it shows is left to do.
+[[gnu::always_inline]] inline Block* place_header(void* to, const Block& part, Block* holder) {
+  std::memcpy(to, static_cast<const void*>(&part), sizeof(Block));
+  auto* b = static_cast<Block*>(to);
+  copy_sizes(b->sizes(), part.sizes(), part.rank);
+  b->refs.store(1, std::memory_order_relaxed);
+  b->holder = holder;
+  return b;
+}
+
 // From the beginning of a block in a pool to its elements: large arrays start on a cache line; small ones follow their header,
 // to stay in one or two lines.
 inline std::size_t pooled_header(std::size_t header, std::size_t bytes) {
   const std::size_t align = bytes >= 64 ? 63 : 15;
   return (header + align) & ~align;
 }
+// With `more` bytes for other uses at the end.
 inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
-                        std::size_t rank) {
+                        std::size_t rank, std::size_t more = 0) {
   const Layout layout(element, sizes, rank);
   const std::size_t header = pooled_header(layout.header, layout.bytes);
-  Block* b = take_block(pool, header + layout.bytes);
+  Block* b = take_block(pool, header + layout.bytes + more);
   init_block(b, dtype, layout.packable, false, sizes, rank);
   b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;

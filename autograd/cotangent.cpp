@@ -193,11 +193,10 @@ void settle_products(Pending<T>& p, const Shape& shape) {
 
 // Copies short rows behind those that wait; false when they are better kept as they are.
 template <class T>
-bool append_rows(Pending<T>& p, const RowProduct<T>& q) {
+bool append_rows(Pending<T>& p, const Block& a, const Block& b) {
   constexpr Size short_row = 1024;
-  const Block *a = q.a.handle().block(), *b = q.b.handle().block();
-  const Size k = a->sizes()[0], m = a->sizes()[1], n = b->sizes()[1], step = m + n;
-  if (k != 1 || step > short_row || !a->contiguous || !b->contiguous) return false;
+  const Size k = a.sizes()[0], m = a.sizes()[1], n = b.sizes()[1], step = m + n;
+  if (k != 1 || step > short_row || !a.contiguous || !b.contiguous) return false;
   if (p.row_count > 0 && (p.a_width != m || p.b_width != n)) return false;
   const Size capacity = p.rows_room ? p.rows_room->size() : 0;
   if ((p.row_count + 1) * step > capacity) {
@@ -208,8 +207,8 @@ bool append_rows(Pending<T>& p, const RowProduct<T>& q) {
     p.rows_room = std::move(wider);
   }
   T* to = p.rows_room->template data<T>() + p.row_count * step;
-  std::copy_n(a->data<T>(), m, to);
-  std::copy_n(b->data<T>(), n, to + m);
+  std::copy_n(a.data<T>(), m, to);
+  std::copy_n(b.data<T>(), n, to + m);
   p.a_width = m;
   p.b_width = n;
   ++p.row_count;
@@ -274,13 +273,20 @@ void Sweep::add_recorded(Node& target, Var<T> g) {
 
 template <class T>
 void Sweep::add(Node& target, const RowProduct<T>& p) {
-  Pending<T>& list = make_pending<T>(target);
-  if (!recorded() && append_rows(list, p)) return;
-  list.product_bytes += static_cast<Size>(sizeof(T)) * (p.a.size() + p.b.size());
-  list.products.push_back(p);
-  if (!recorded() && list.product_bytes > product_bytes_limit) {
-    settle_products(list, target.value->shape());
+  if (!recorded()) {
+    add_product<T>(target, *p.a.handle().block(), *p.b.handle().block());
+    return;
   }
+  make_pending<T>(target).products.push_back(p);
+}
+template <class T>
+void Sweep::add_product(Node& target, Block& a, Block& b) {
+  Pending<T>& list = make_pending<T>(target);
+  if (append_rows(list, a, b)) return;
+  list.product_bytes += static_cast<Size>(sizeof(T)) * (a.size() + b.size());
+  list.products.push_back(
+      {Var<T>(Handle(Ref::share(&a))), Var<T>(Handle(Ref::share(&b)))});
+  if (list.product_bytes > product_bytes_limit) settle_products(list, target.value->shape());
 }
 
 template <class T>
@@ -400,6 +406,7 @@ template struct RowSum<float>;
 template void Sweep::add_to_others<float>(Node&, Ref);
 template void Sweep::add_recorded(Node&, Var<float>);
 template void Sweep::add(Node&, const RowProduct<float>&);
+template void Sweep::add_product<float>(Node&, Block&, Block&);
 template void Sweep::add_same_size<float>(Node&, Ref);
 template void Sweep::add(Node&, const Region<float>&);
 template void Sweep::add(Node&, const RowSum<float>&);
@@ -413,6 +420,7 @@ template struct RowSum<double>;
 template void Sweep::add_to_others<double>(Node&, Ref);
 template void Sweep::add_recorded(Node&, Var<double>);
 template void Sweep::add(Node&, const RowProduct<double>&);
+template void Sweep::add_product<double>(Node&, Block&, Block&);
 template void Sweep::add_same_size<double>(Node&, Ref);
 template void Sweep::add(Node&, const Region<double>&);
 template void Sweep::add(Node&, const RowSum<double>&);

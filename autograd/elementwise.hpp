@@ -273,14 +273,14 @@ struct Fused {
     (void)g;
   }
 
-  static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
+  [[gnu::flatten]] static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
                       const void* op) {
     const F f = *static_cast<const F*>(op);
     map_lanes<N, results>(out, in, step, n, 0, [f](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
     });
   }
-  static void backward(T* const* out, const T* const* in, const Size* step, Size n,
+  [[gnu::flatten]] static void backward(T* const* out, const T* const* in, const Size* step, Size n,
                        unsigned accumulate, const void* op) {
     const F f = *static_cast<const F*>(op);
     map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [f](const auto& v, auto& sums) {

@@ -46,7 +46,8 @@ class Census {
     if (!seen_.insert(&b).second) return;
     if (b.in_tape) {
       const Layout layout(b.dtype == Dtype::f32 ? 4 : 8, b.sizes(), b.rank);
-      const auto bytes = static_cast<Size>(layout.header + layout.bytes);
+      const bool part = b.elements != reinterpret_cast<char*>(&b) + b.header();
+      const auto bytes = static_cast<Size>(layout.header + (part ? 0 : layout.bytes));
       in_tape_ += bytes;
       add(name, bytes, 1);
     } else {

@@ -14,7 +14,8 @@
 // written in the library's operations, which is what makes them differentiable in turn. A linear op gets its jvp from f; any
 // other gets it from its vjp (as the derivative of u -> <vjp(u), t>), or declares `jvp(t, y, x...)` itself, where t is the
 // array of the arguments' tangents, empty where one is zero.
-// Invariant: rules are pure: they use their arguments and the op's own members, nothing else.
+// Invariant: rules are pure: they use their arguments and the op's own members, nothing else. An op that is swept very often may
+// also have sweep_values<T>(node, sweep), its rules in one piece over blocks, which returns false where it does not apply.
 #pragma once
 
 #include "unroll/autograd/call.hpp"
@@ -80,6 +81,9 @@ struct GeneralOp {
     (indices);
   }
   static void sweep(Node& n, Sweep& sweep) {
+    if constexpr (requires { Op::template sweep_values<T>(n, sweep); }) {
+      if (!sweep.recorded() && Op::template sweep_values<T>(n, sweep)) return;
+    }
     const Var<T> g = sweep.take<T>(n);
     const Var<T> y = sweep.of_node<T>(n);
     const auto x = inputs(n, sweep);

@@ -97,17 +97,20 @@ Pool& lease_pool();
   return current_pool ? *current_pool : lease_pool();
 }
 
-// An uninitialised block of the model's type and shape.
-inline Block* new_like(Pool& pool, const Block& model) {
+// An uninitialised block of the model's type and shape, with `more` bytes for other uses at the end.
+inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
   const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
   if ((model.base && !model.in_tape) || !model.contiguous) [[unlikely]] {
-    return new_block(pool, model.dtype, element, model.sizes(), model.rank);
+    return new_block(pool, model.dtype, element, model.sizes(), model.rank, more);
   }
-  auto header = static_cast<std::size_t>(static_cast<const char*>(model.elements) -
-                                         reinterpret_cast<const char*>(&model));
-  if (model.in_tape)
-    header = pooled_header(header, static_cast<std::size_t>(model.size()) * element);
-  Block* b = pool.take(model.size_class);
+  const std::size_t header =
+      model.in_tape
+          ? pooled_header(model.header(), static_cast<std::size_t>(model.size()) * element)
+          : static_cast<std::size_t>(static_cast<const char*>(model.elements) -
+                                     reinterpret_cast<const char*>(&model));
+  Block* b = pool.take(
+      more ? class_of(header + static_cast<std::size_t>(model.size()) * element + more)
+           : model.size_class);
   init_block(b, model.dtype, model.packable, false, model.sizes(), model.rank);
   b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;

@@ -108,12 +108,16 @@ class Shape {
   return out;
 }
 
+namespace detail {
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_axis(std::string_view op, Size axis,
+                                                             std::size_t rank) {
+  fail(op, "axis " + std::to_string(axis) + " is out of range for an array with " +
+               std::to_string(rank) + (rank == 1 ? " axis" : " axes"));
+}
+}  // namespace detail
 [[nodiscard]] inline std::size_t normalize_axis(std::string_view op, Size axis, std::size_t rank) {
   const Size r = static_cast<Size>(rank);
-  if (axis < -r || axis >= r) {
-    fail(op, "axis " + std::to_string(axis) + " is out of range for an array with " +
-                 std::to_string(rank) + (rank == 1 ? " axis" : " axes"));
-  }
+  if (axis < -r || axis >= r) detail::fail_axis(op, axis, rank);
   return static_cast<std::size_t>(axis < 0 ? axis + r : axis);
 }
 

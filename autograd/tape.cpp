@@ -150,6 +150,21 @@ Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   return b;
 }
 
+Block* TapeCore::new_part(Block& whole, const Size* sizes, std::size_t rank) {
+  const Layout layout(whole.dtype == Dtype::f32 ? 4 : 8, sizes, rank);
+  if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
+  reserve(layout.header);
+  auto* b = reinterpret_cast<Block*>(at_);
+  at_ += layout.header;
+  init_block(b, whole.dtype, false, true, sizes, rank);
+  b->size_class = static_cast<std::uint8_t>(
+      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+  b->holder = reinterpret_cast<Block*>(chunks_) - 1;
+  b->base = whole.base ? whole.base : &whole;
+  b->elements = whole.elements;
+  return b;
+}
+
 Block* TapeCore::view_of(Block* value) {
   const Ref owned(value);
   return new_contiguous_view(value, 0, value->sizes(), value->rank).give();
@@ -157,7 +172,10 @@ Block* TapeCore::view_of(Block* value) {
 
 namespace {
 [[gnu::noinline]] void drop_held_value(Block* b) {
-  if (b->in_tape) retain(b->base);  // its chunk is the holder's from now on
+  if (b->in_tape) {  // counted from now on
+    retain(b->holder);
+    if (b->base != b->holder) retain(b->base);
+  }
   release(b);
 }
 inline void drop_value(Block* b) {

@@ -37,6 +37,9 @@ struct OpTable {
     result,
     leaf,
   } kind = Kind::plain;
+  // Of an op of kind `several`, in a values sweep: where the cotangent of one of its results may be written, as a block that
+  // the result's slot is to own then; null where there is no such place.
+  Block* (*room)(Node&, Node& result) = nullptr;
 };
 
 // Of the nodes that hold the results of an op of kind `several`; their one input is the op's node.
@@ -112,6 +115,18 @@ class TapeCore : public TapeState {
     reserve(value_room(model, bytes));
     return place_value_like(model, bytes);
   }
+  // A view that lies in the tape: of the first elements of `whole`, the value of an earlier node, without gaps. It counts as no
+  // owner of them: the node before it is one for longer. Null for large parts, and matrices that could be packed.
+  Block* new_part(Block& whole, const Size* sizes, std::size_t rank);
+  // The same of a part's shape, `bytes` behind it.
+  Block* new_part_like(const Block& part, std::size_t bytes) {
+    const std::size_t header = part.header();
+    reserve(header);
+    Block* b = place_header(at_, part, reinterpret_cast<Block*>(chunks_) - 1);
+    at_ += header;
+    b->elements = static_cast<char*>(part.elements) + bytes;
+    return b;
+  }
 
   void set_input(Node* n, std::size_t i, const Handle& h) {
     if (Node* m = h.node()) {
@@ -161,26 +176,21 @@ class TapeCore : public TapeState {
   }
   static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? 63 : 31; }
   // In a tape the elements follow the header at once.
-  static std::size_t header_of(const Block& in_tape) {
-    return static_cast<std::size_t>(static_cast<const char*>(in_tape.elements) -
-                                    reinterpret_cast<const char*>(&in_tape));
-  }
   static std::size_t value_room(const Block& model, std::size_t bytes) {
-    return header_of(model) + bytes + alignment(bytes);
+    return model.header() + bytes + alignment(bytes);
   }
   [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
     const std::uintptr_t align = alignment(bytes);
     const std::uintptr_t elements =
         (reinterpret_cast<std::uintptr_t>(at_) + header + align) & ~align;
     auto* b = reinterpret_cast<Block*>(elements - header);
-    b->base = reinterpret_cast<Block*>(chunks_) - 1;
-    b->pool = pool_;
+    b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
     b->elements = reinterpret_cast<void*>(elements);
     at_ = reinterpret_cast<char*>(elements + ((bytes + 7) & ~std::size_t{7}));
     return b;
   }
   [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
-    Block* b = place_value(header_of(model), bytes);
+    Block* b = place_value(model.header(), bytes);
     init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
     b->size_class = model.size_class;
     return b;
@@ -298,6 +308,9 @@ class Sweep {
   }
   template <class T>
   void add(Node& target, const RowProduct<T>& p);
+  // The same in values mode, of blocks that others own too.
+  template <class T>
+  void add_product(Node& target, Block& a, Block& b);
   template <class T>
   void add(Node& target, const Region<T>& r);
   template <class T>

@@ -10,8 +10,10 @@ namespace {
 using detail::Block;
 using detail::Handle;
 using detail::Matrix;
+using detail::Node;
 using detail::Ref;
 using detail::Strides;
+using detail::Sweep;
 using detail::TapeCore;
 
 // A vector or matrix by its steps; a vector is a row (on the left) or a column (on the right).
@@ -136,6 +138,28 @@ struct Linear {
   Block* value(TapeCore* tape, Block& x, Block& w) const {
     return compute<T>(tape, x, w, nullptr);
   }
+  // The rules below for matrices: what a recurrent network does at each step.
+  template <class T>
+  static bool sweep_values(Node& n, Sweep& sweep) {
+    const Block &x = *n.input_block(0), &y = *n.value;
+    Block& w = *n.input_block(1);
+    auto* slot = reinterpret_cast<Block*>(n.slot);
+    if ((n.slot & 1) || x.rank != 2 || !slot->contiguous || !w.contiguous) return false;
+    const Ref g = sweep.take_block<T>(n);
+    const Size rows = y.sizes()[0], out = y.sizes()[1], in = x.sizes()[1];
+    if (sweep.wants(n, 0)) {
+      Ref dx(detail::new_like(detail::this_pool(), x));
+      detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
+                             dx->template data<T>(), in);
+      sweep.add_block<T>(*n.inputs()[0].node(), std::move(dx));
+    }
+    if (sweep.wants(n, 1)) sweep.add_product<T>(*n.inputs()[1].node(), *g, *n.input_block(0));
+    if (n.input_count > 2 && sweep.wants(n, 2)) {
+      sweep.add(*n.inputs()[2].node(),
+                detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
+    }
+    return true;
+  }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& W) const {
     return g.rank() <= 2 ? apply(MatMul{}, g, W) : matmul(g, W);
@@ -154,6 +178,10 @@ struct LinearWithBias {
   template <class T>
   Block* value(TapeCore* tape, Block& x, Block& w, Block& bias) const {
     return Linear::compute<T>(tape, x, w, &bias);
+  }
+  template <class T>
+  static bool sweep_values(Node& n, Sweep& sweep) {
+    return Linear::sweep_values<T>(n, sweep);
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x, const Var<T>& W,

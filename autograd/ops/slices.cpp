@@ -31,17 +31,21 @@ struct Slice {
   bool drop = false;
   Size start = 0, step = 1, length = 0;
 
+  std::size_t shape(const Size* from, std::size_t from_rank, Size* sizes) const {
+    std::size_t rank = 0;
+    for (std::size_t i = 0; i < from_rank; ++i) {
+      if (i != axis || !drop) sizes[rank++] = i == axis ? length : from[i];
+    }
+    return rank;
+  }
   // Small stretches of rows are copied where a tape has room for them, anything else is a view.
   template <class T>
   Block* value(TapeCore* tape, Block& x) const {
     const Size* from = x.sizes();
     Size sizes[Shape::max_rank], outer = 1, inner = 1;
-    std::size_t rank = 0;
-    for (std::size_t i = 0; i < x.rank; ++i) {
-      if (i < axis) outer *= from[i];
-      if (i > axis) inner *= from[i];
-      if (i != axis || !drop) sizes[rank++] = i == axis ? length : from[i];
-    }
+    const std::size_t rank = shape(from, x.rank, sizes);
+    for (std::size_t i = 0; i < axis; ++i) outer *= from[i];
+    for (std::size_t i = axis + 1u; i < x.rank; ++i) inner *= from[i];
     const Size width = inner * length, row = inner * from[axis];
     if (!x.contiguous || step != 1 ||
         width * outer * static_cast<Size>(sizeof(T)) > detail::small_value) {
@@ -157,25 +161,30 @@ Length resolve(const Range& r, Size n) {
   return {start, span <= 0 ? 0 : (span + stride - 1) / stride};
 }
 
-// Consecutive parts of an array along one axis: one node with several results. A sweep gathers their
-// cotangents in one pass, where a slice for each would clear the whole array first.
+// Consecutive parts of an array along one axis: one node with several results. A sweep gathers their cotangents in one pass,
+// where a slice for each would clear the whole array first. Those of parts that are stretches of memory may be written in
+// place: the node's slot is an array of the input's shape then, with a header for each part behind its elements.
 template <class T>
 struct Parts {
   std::uint32_t count;
   std::uint8_t axis;
-  bool drop;  // each part is one element wide, and lacks the axis
+  bool drop;                   // each part is one element wide, and lacks the axis
+  std::uint16_t header = 0;    // of parts made by TapeCore::new_part, all of one shape; 0: others
+  char* headers = nullptr;     // in the array of cotangents
 
   static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
   Node** results() { return reinterpret_cast<Node**>(this + 1); }
   Size extent(const Node& result) const { return drop ? 1 : result.value->sizes()[axis]; }
+  static std::uint32_t& number(Node& result) { return *static_cast<std::uint32_t*>(result.op()); }
 
   static void sweep(Node& n, Sweep& sweep) {
     Parts& parts = of(n);
     if (sweep.recorded() || !sweep.wants(n, 0)) {
       parts.add_regions(n, sweep);
     } else {
-      parts.gather(*n.inputs()[0].node(), sweep);
+      parts.gather(n, *n.inputs()[0].node(), sweep);
     }
+    if (parts.header) return;
     for (std::uint32_t k = 0; k < parts.count; ++k) sweep.free_value(*parts.results()[k]);
   }
   static void push(Node& n, Push& push) {
@@ -189,9 +198,31 @@ struct Parts {
       at += width;
     }
   }
-  static constexpr OpTable table{"split", sweep, push, nullptr, OpTable::Kind::several};
+  static Block* room(Node& n, Node& result) {
+    Parts& parts = of(n);
+    if (parts.header == 0) return nullptr;
+    auto* whole = reinterpret_cast<Block*>(n.slot);
+    if (!whole) whole = parts.make_room(n);
+    const Block& part = *result.value;
+    Block* b = detail::place_header(parts.headers + number(result) * parts.header, part, whole);
+    b->base = whole;
+    b->elements = whole->template data<T>() +
+                  (part.template data<T>() - n.inputs()[0].node()->value->template data<T>());
+    detail::retain_local(*whole);
+    return b;
+  }
+  static constexpr OpTable table{"split", sweep, push, nullptr, OpTable::Kind::several, room};
 
  private:
+  Block* make_room(Node& n) {
+    Block* whole = detail::new_like(detail::this_pool(), *n.inputs()[0].node()->value,
+                                    alignof(Block) + count * header);
+    n.slot = reinterpret_cast<std::uintptr_t>(whole);
+    const auto end = reinterpret_cast<std::uintptr_t>(whole->template data<T>() + whole->size());
+    headers = reinterpret_cast<char*>((end + alignof(Block) - 1) & ~(alignof(Block) - 1));
+    return whole;
+  }
+
   void add_regions(Node& n, Sweep& sweep) {
     Size at = 0;
     for (std::uint32_t k = 0; k < count; ++k) {
@@ -205,67 +236,81 @@ struct Parts {
     }
   }
 
-  // Written over an array of the input's shape, or added to one that is there already.
-  void gather(Node& x, Sweep& sweep) {
+  void gather(Node& n, Node& x, Sweep& sweep) {
     bool any = false;
     for (std::uint32_t k = 0; k < count; ++k) any = any || results()[k]->slot;
     if (!any) return;
-    Block* sum = detail::writable_block(x.slot);
-    Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), *x.value));
-    T* out = (sum ? sum : fresh.get())->template data<T>();
+    const bool in_place = n.slot;  // some of them at least
+    Ref whole(in_place ? reinterpret_cast<Block*>(std::exchange(n.slot, 0))
+                       : detail::new_like(detail::this_pool(), *x.value));
     const Size* sizes = x.value->sizes();
-    Size outer = 1, inner = 1;
+    Size outer = 1, inner = 1, at = 0;
     for (std::size_t i = 0; i < axis; ++i) outer *= sizes[i];
     for (std::size_t i = axis + 1u; i < x.value->rank; ++i) inner *= sizes[i];
     const Size row = inner * sizes[axis];
     for (std::uint32_t k = 0; k < count; ++k) {
       Node& r = *results()[k];
       const Size width = inner * extent(r);
-      Ref g = sweep.take_block<T>(r);
-      if (g && !g->contiguous) g = detail::contiguous(g.get());
-      if (g && !sum) {
-        copy_rows(outer, width, g->template data<T>(), width, out, row);
-      } else if (g) {
-        const T* from = g->template data<T>();
-        for (Size o = 0; o < outer; ++o) {
-          for (Size i = 0; i < width; ++i) out[o * row + i] += from[o * width + i];
+      auto* own = reinterpret_cast<Block*>(r.slot);
+      if (in_place && r.slot == reinterpret_cast<std::uintptr_t>(headers + k * header) &&
+          own->refs.load(std::memory_order_relaxed) == 1) {
+        r.slot = 0;
+        detail::release_local(*whole);
+      } else {
+        T* out = whole->template data<T>() + at;
+        if (Ref g = sweep.take_block<T>(r)) {
+          if (!g->contiguous) g = detail::contiguous(g.get());
+          copy_rows(outer, width, g->template data<T>(), width, out, row);
+        } else {
+          for (Size o = 0; o < outer; ++o) std::fill_n(out + o * row, width, T(0));
         }
-      } else if (!sum) {
-        for (Size o = 0; o < outer; ++o) std::fill_n(out + o * row, width, T(0));
       }
-      out += width;
+      at += width;
     }
-    if (fresh) sweep.add_block<T>(x, std::move(fresh));
+    if (Block* sum = detail::writable_block(x.slot)) {
+      detail::add_into<T>(*sum, *whole);
+    } else {
+      sweep.add_block<T>(x, std::move(whole));
+    }
   }
 };
 
-// `width(k)` is the extent of part k; the Vars at `out` are empty.
+// `width(k)` is the extent of part k, all are the same if `equal`; the Vars at `out` are empty.
 template <class T, class Width>
-void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count, Width&& width,
-                Var<T>* out) {
+void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count, bool equal,
+                Width&& width, Var<T>* out) {
   Block* b = x.handle().block();
   auto* tape = static_cast<TapeCore*>(x.handle().tape());
-  Node* n = nullptr;
-  if (tape && count > 0) {
-    n = tape->record(&Parts<T>::table, 1, sizeof(Parts<T>) + count * sizeof(Node*), nullptr);
-    tape->set_input(n, 0, x.handle());
-    new (n->op())
-        Parts<T>{static_cast<std::uint32_t>(count), static_cast<std::uint8_t>(axis), drop};
-  }
   Slice part{static_cast<std::uint8_t>(axis), drop, 0, 1, 0};
   Size outer = 1, inner = 1;
   for (std::size_t i = 0; i < axis; ++i) outer *= b->sizes()[i];
   for (std::size_t i = axis + 1; i < b->rank; ++i) inner *= b->sizes()[i];
-  Block* value = nullptr;
+  Node* n = nullptr;
+  Block *value = nullptr, *stretch = nullptr;
+  if (tape && count > 0) {
+    if (equal && outer == 1 && b->contiguous) {
+      Size sizes[Shape::max_rank];
+      part.length = width(0);
+      stretch = tape->new_part(*b, sizes, part.shape(b->sizes(), b->rank, sizes));
+      part.length = 0;
+    }
+    n = tape->record(&Parts<T>::table, 1, sizeof(Parts<T>) + count * sizeof(Node*), nullptr);
+    tape->set_input(n, 0, x.handle());
+    new (n->op()) Parts<T>{static_cast<std::uint32_t>(count), part.axis, drop};
+    if (stretch) Parts<T>::of(*n).header = static_cast<std::uint16_t>(stretch->header());
+  }
   for (std::size_t k = 0; k < count; ++k) {
-    const Size length = width(k);
-    part.start += part.length;
-    if (value && value->in_tape && length == part.length) {  // small, like the part before
-      const Size row = inner * length;
+    const Size length = width(k), row = inner * length;
+    if (stretch) {
+      value = k == 0 ? stretch
+                     : tape->new_part_like(*value, static_cast<std::size_t>(row) * sizeof(T));
+    } else if (value && value->in_tape && length == part.length) {  // small, like the part before
+      part.start += part.length;
       value = tape->new_value_like(*value, outer * row);
       copy_rows(outer, row, b->template data<T>() + part.start * inner, inner * b->sizes()[axis],
                 value->template data<T>(), row);
     } else {
+      part.start += part.length;
       part.length = length;
       value = part.template value<T>(tape, *b);
     }
@@ -273,9 +318,10 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
       std::construct_at(out + k, Handle(Ref(value)));
       continue;
     }
-    Node* r = tape->record(&detail::result_table, 1, 0, nullptr);
+    Node* r = tape->record(&detail::result_table, 1, sizeof(std::uint32_t), nullptr);
     r->value = value;
     r->inputs()[0] = detail::Input(n);
+    Parts<T>::number(*r) = static_cast<std::uint32_t>(k);
     Parts<T>::of(*n).results()[k] = r;
     std::construct_at(out + k, Handle(r, tape));
   }
@@ -373,7 +419,7 @@ void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>
                       " does not divide into " + std::to_string(k) + " equal parts");
   }
   split_into(
-      x, a, false, count, [&](std::size_t) { return n / k; }, parts);
+      x, a, false, count, true, [&](std::size_t) { return n / k; }, parts);
 }
 template <Real T>
 std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
@@ -393,7 +439,7 @@ std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axi
   }
   std::vector<Var<T>> parts(sizes.size());
   split_into(
-      x, a, false, parts.size(), [&](std::size_t k) { return sizes[k]; }, parts.data());
+      x, a, false, parts.size(), false, [&](std::size_t k) { return sizes[k]; }, parts.data());
   return parts;
 }
 template <Real T>
@@ -401,7 +447,7 @@ std::vector<Var<T>> unbind(const Var<T>& x, Size axis) {
   const std::size_t a = normalize_axis("unbind", axis, x.rank());
   std::vector<Var<T>> parts(static_cast<std::size_t>(x.handle().block()->sizes()[a]));
   split_into(
-      x, a, true, parts.size(), [](std::size_t) { return Size{1}; }, parts.data());
+      x, a, true, parts.size(), true, [](std::size_t) { return Size{1}; }, parts.data());
   return parts;
 }
 
