@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -215,17 +216,24 @@ void for_row_panel(int lanes, F&& f) {
       return f.template operator()<1, 8>();
   }
 }
-// The panels that a row of n elements fills best: few of them, with few lanes left empty in the last.
-template <class T>
-int row_lanes(Size n) {
-  constexpr Size width = Lane<T>::width;
-  const Size lanes = (n + width - 1) / width;
-  int best = 8;
-  const auto cost = [&](int x) { return (lanes + x - 1) / x * (x + 1); };
-  for (const int x : {6, 4, 3, 2, 1}) {
-    if (cost(x) < cost(best)) best = x;
+// The lanes of the panels that a row of so many lanes fills best: few panels, with few lanes left empty in the last.
+constexpr auto best_panel = [] {
+  std::array<std::uint8_t, 65> best{};
+  for (int lanes = 0; lanes <= 64; ++lanes) {
+    const auto cost = [&](int x) { return (lanes + x - 1) / x * (x + 1); };
+    int least = 8;
+    for (const int x : {6, 4, 3, 2, 1}) {
+      if (cost(x) < cost(least)) least = x;
+    }
+    best[static_cast<std::size_t>(lanes)] = static_cast<std::uint8_t>(least);
   }
   return best;
+}();
+template <class T>
+int row_lanes(Size n) {
+  constexpr auto width = static_cast<Size>(Lane<T>::width);
+  const Size lanes = (n + width - 1) / width;
+  return best_panel[static_cast<std::size_t>(std::min<Size>(lanes, 64))];
 }
 
 // c [n] (+)= a [k] · B, one row.
