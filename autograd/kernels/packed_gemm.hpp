@@ -150,28 +150,45 @@ void row_tile(Size k, const T* a, Size a_row, const T* b, T* c, Size c_row, Size
   using Batch = typename Lane<T>::Batch;
   constexpr Size w = Lane<T>::width;
   Batch sum[Rows][Chains][Part];
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
     for (int q = 0; q < Chains; ++q) {
+#pragma GCC unroll 8
       for (int j = 0; j < Part; ++j) sum[i][q][j] = Batch(T(0));
     }
   }
   const auto add = [&](Size p, int chain) {
     Batch v[Part];
-    for (int j = 0; j < Part; ++j) v[j] = Batch::load_unaligned(b + j * w);
+#pragma GCC unroll 8
+    for (int j = 0; j < Part; ++j) v[j] = Batch::load_unaligned(b + p * (Lanes * w) + j * w);
+#pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
       const Batch s(a[i * a_row + p]);
+#pragma GCC unroll 8
       for (int j = 0; j < Part; ++j) sum[i][chain][j] = xsimd::fma(s, v[j], sum[i][chain][j]);
     }
-    b += Lanes * w;
   };
-  Size p = 0;
-  for (; p + Chains <= k; p += Chains) {
-    for (int q = 0; q < Chains; ++q) add(p + q, q);
+  const Size whole = k - k % Chains;
+  if constexpr (Rows == 1) {
+    for (Size p = 0; p < whole; p += Chains) {
+#pragma GCC unroll 8
+      for (int q = 0; q < Chains; ++q) add(p + q, q);
+    }
+  } else {  // one after the other: compilers load B's elements again for each row where chains mix
+#pragma GCC unroll 8
+    for (int q = 0; q < Chains; ++q) {
+      for (Size p = q; p < whole; p += Chains) add(p, q);
+    }
   }
-  for (; p < k; ++p) add(p, 0);
+  for (Size p = whole; p < k; ++p) add(p, 0);
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < Part; ++j) {
+#pragma GCC unroll 4
       for (int half = Chains / 2; half > 0; half /= 2) {
+#pragma GCC unroll 4
         for (int q = 0; q < half; ++q) sum[i][q][j] = sum[i][q][j] + sum[i][q + half][j];
       }
       T* out = c + i * c_row + j * w;
