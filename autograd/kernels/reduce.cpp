@@ -57,6 +57,25 @@ T reduce_row(const T* p, Size n) {
   return total;
 }
 
+// `Lanes` lanes of columns, the last of them of `columns` elements, over rows that are `inner` apart.
+template <class T, class Op, int Lanes>
+void reduce_columns(const T* p, Size rows, Size inner, Size columns, T* out) {
+  using L = Lane<T>;
+  constexpr Size w = L::width;
+  const bool whole = columns == w;
+  const auto load = [&](const T* row, int k) {
+    return whole ? L::load(row + k * w) : L::load_part(row + k * w, columns);
+  };
+  L sum[Lanes];
+  for (int k = 0; k < Lanes; ++k) sum[k] = load(p, k);
+  for (Size i = 1; i < rows; ++i) {
+    for (int k = 0; k < Lanes; ++k) sum[k] = Op::f(sum[k], load(p + i * inner, k));
+  }
+  for (int k = 0; k < Lanes; ++k) {
+    whole ? sum[k].store(out + k * w) : sum[k].store_part(out + k * w, columns);
+  }
+}
+
 // Rows [reduced, inner] into one row; in halves above 32 rows.
 template <class T, class Op>
 void reduce_rows(const T* p, Size reduced, Size inner, T* __restrict out) {
@@ -73,10 +92,13 @@ void reduce_rows(const T* p, Size reduced, Size inner, T* __restrict out) {
     std::fill_n(out, inner, Op::identity);
     return;
   }
-  std::copy_n(p, inner, out);
-  for (Size i = 1; i < reduced; ++i) {
-    const T* __restrict row = p + i * inner;
-    for (Size j = 0; j < inner; ++j) out[j] = Op::f(out[j], row[j]);
+  constexpr Size w = Lane<T>::width;
+  Size j = 0;
+  for (; j + 4 * w <= inner; j += 4 * w) {
+    reduce_columns<T, Op, 4>(p + j, reduced, inner, w, out + j);
+  }
+  for (; j < inner; j += w) {
+    reduce_columns<T, Op, 1>(p + j, reduced, inner, std::min(w, inner - j), out + j);
   }
 }
 

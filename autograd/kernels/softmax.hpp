@@ -22,7 +22,14 @@ T row_top(const T* x, Size n) {
   if (i < n) top = xsimd::max(top, L::load_part(x + i, n - i, lowest).batch());
   T lanes[w];
   top.store_unaligned(lanes);
-  return *std::max_element(lanes, lanes + w);
+#pragma GCC unroll 8
+  for (Size half = w / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (Size j = 0; j < half; ++j) {
+      lanes[j] = lanes[j] < lanes[j + half] ? lanes[j + half] : lanes[j];
+    }
+  }
+  return lanes[0];
 }
 
 // Σ exp(x - shift) over a row; the terms go to `terms`, where it is not null.

@@ -101,15 +101,17 @@ struct Linear {
     sizes[x.rank - 1u] = out;
     Block* y = detail::new_result<T>(tape, sizes, x.rank);
     T* c = y->data<T>();
+    Ref whole_bias;
+    if (bias && !bias->contiguous) bias = (whole_bias = detail::contiguous(bias)).get();
     if (tape && rows == 1 && x.base && x.of_array && !x.in_tape && x.contiguous && w.contiguous) {
       if (const T* product = tape->read_ahead().row<T>(x, w)) {
         add_bias(product, bias, out, c);
         return y;
       }
     }
-    if (bias) {
-      const Ref row = detail::contiguous(bias);
-      for (Size i = 0; i < rows; ++i) std::copy_n(row->data<T>(), out, c + i * out);
+    if (bias && rows > 0) {
+      std::copy_n(bias->data<T>(), out, c);
+      for (Size n = 1; n < rows; n *= 2) std::copy_n(c, std::min(n, rows - n) * out, c + n * out);
     } else if (in == 0) {
       std::fill_n(c, rows * out, T(0));
     }
@@ -130,8 +132,7 @@ struct Linear {
       std::copy_n(product, n, out);
       return;
     }
-    const Ref row = detail::contiguous(bias);
-    const T* __restrict b = row->data<T>();
+    const T* __restrict b = bias->data<T>();
     for (Size i = 0; i < n; ++i) out[i] = b[i] + product[i];
   }
   template <class T>
