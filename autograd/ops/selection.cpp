@@ -2,13 +2,16 @@
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
+#include "unroll/autograd/pool.hpp"
 
 namespace unroll {
 namespace {
 
 using detail::Block;
 using detail::Handle;
+using detail::Node;
 using detail::Ref;
+using detail::Sweep;
 
 // rows of x [n, ...] -> [rows..., ...]
 struct Take {
@@ -100,6 +103,20 @@ struct Gather {
     T* q = out->template data<T>();
     for_each_place(indices, b->shape(), axis, [&](Size i, Size place) { q[i] = p[place]; });
     return Var<T>(Handle(std::move(out)));
+  }
+  // Into a cotangent that is there already, without an array of zeros.
+  template <class T>
+  static bool sweep_values(Node& n, Sweep& sweep) {
+    Node* x = n.inputs()[0].node();
+    Block* sum = x && sweep.wants(*x) ? detail::writable_block(x->slot) : nullptr;
+    if (!sum) return false;
+    const auto& op = *static_cast<const Gather*>(n.op());
+    const Ref g = detail::contiguous(sweep.take_block<T>(n).get());
+    const T* p = g->template data<T>();
+    T* q = sum->data<T>();
+    for_each_place(op.indices, x->value->shape(), op.axis,
+                   [&](Size i, Size place) { q[place] += p[i]; });
+    return true;
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const;
