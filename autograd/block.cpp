@@ -161,13 +161,13 @@ void free_block(Block* b) {
 namespace {
 Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t rank,
                    std::size_t numbers) {
-  Block* owner = parent->base ? parent->base : parent;
+  Block* owner = parent->base && !parent->owns_part ? parent->base : parent;
   Block* b = this_pool().take(class_of(sizeof(Block) + numbers * sizeof(Size)));
   b->refs.store(1, std::memory_order_relaxed);
   b->dtype = parent->dtype;
   b->rank = static_cast<std::uint8_t>(rank);
   b->contiguous = true;
-  b->packable = b->in_tape = false;
+  b->packable = b->in_tape = b->owns_part = false;
   b->of_array = parent->base ? !parent->in_tape && parent->of_array : true;
   b->base = owner;
   retain(owner);

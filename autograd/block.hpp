@@ -73,7 +73,8 @@ struct Block {
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
   bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
-  std::uint8_t unused : 4;  // written with the others, which makes one store of all of them
+  bool owns_part : 1;       // lies in another block, with elements there that nobody else reads
+  std::uint8_t unused : 3;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
   union {
     Pool* pool;
@@ -134,8 +135,8 @@ struct Block {
   }
   // May the holder of one reference write to it?
   bool exclusive() const {
-    return refs.load(std::memory_order_acquire) == 1 && base == nullptr && contiguous &&
-           !(packable && has_packed_form());
+    return refs.load(std::memory_order_acquire) == 1 && (base == nullptr || owns_part) &&
+           contiguous && !(packable && has_packed_form());
   }
 };
 static_assert(sizeof(Block) == 32);
@@ -223,6 +224,7 @@ struct Layout {
   b->packable = packable;
   b->in_tape = in_tape;
   b->of_array = false;
+  b->owns_part = false;
   b->unused = 0;
   copy_sizes(b->sizes(), sizes, rank);
   if (packable) [[unlikely]] {

@@ -288,6 +288,15 @@ template <class T>
   }
 }
 
+// Where the cotangent of one of several results may be written: its slot's from then on. Null where there is no such place.
+inline Block* room_for(Node& n) {
+  if (n.slot || n.table->kind != OpTable::Kind::result) return nullptr;
+  Node& whole = *n.inputs()[0].node();
+  Block* room = whole.table->room ? whole.table->room(whole, n) : nullptr;
+  n.slot = reinterpret_cast<std::uintptr_t>(room);
+  return room;
+}
+
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
 bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
@@ -348,14 +357,9 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       out[i] = sum->data<T>();
       continue;
     }
-    if (m->slot == 0 && m->table->kind == OpTable::Kind::result) {
-      Node& whole = *m->inputs()[0].node();
-      Block* room = whole.table->room ? whole.table->room(whole, *m) : nullptr;
-      if (room) {
-        m->slot = reinterpret_cast<std::uintptr_t>(room);
-        out[i] = room->data<T>();
-        continue;
-      }
+    if (Block* room = room_for(*m)) {
+      out[i] = room->data<T>();
+      continue;
     }
     Block* d = nullptr;
     if (reuse && x->rank == y.rank) {
@@ -378,6 +382,10 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     Node& target = *passed_on[k];
     if (Block* sum = writable_block(target.slot)) {
       add_into<T>(*sum, *g[0]);
+      continue;
+    }
+    if (Block* room = room_for(target)) {
+      std::copy_n(g[0]->template data<T>(), y.size(), room->template data<T>());
       continue;
     }
     Ref d = k + 1 == passed_count ? Ref(std::exchange(g[0], nullptr)) : Ref::share(g[0]);

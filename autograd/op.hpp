@@ -200,6 +200,9 @@ struct VariadicOp {
     return x;
   }
   static void sweep(Node& n, Sweep& sweep) {
+    if constexpr (requires { Op::template sweep_values<T>(n, sweep); }) {
+      if (!sweep.recorded() && Op::template sweep_values<T>(n, sweep)) return;
+    }
     const Var<T> g = sweep.take<T>(n);
     Size at = 0;
     for (std::size_t i = 0; i < n.input_count; ++i) {

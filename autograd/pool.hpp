@@ -100,7 +100,7 @@ Pool& lease_pool();
 // An uninitialised block of the model's type and shape, with `more` bytes for other uses at the end.
 inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
   const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
-  if ((model.base && !model.in_tape) || !model.contiguous) [[unlikely]] {
+  if ((model.base && (!model.in_tape || model.owns_part)) || !model.contiguous) [[unlikely]] {
     return new_block(pool, model.dtype, element, model.sizes(), model.rank, more);
   }
   const std::size_t header =

@@ -149,10 +149,12 @@ struct Linear {
     const Ref g = sweep.take_block<T>(n);
     const Size rows = y.sizes()[0], out = y.sizes()[1], in = x.sizes()[1];
     if (sweep.wants(n, 0)) {
-      Ref dx(detail::new_like(detail::this_pool(), x));
+      Node& target = *n.inputs()[0].node();
+      Block* sum = detail::writable_block(target.slot);
+      Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), x));
       detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
-                             dx->template data<T>(), in);
-      sweep.add_block<T>(*n.inputs()[0].node(), std::move(dx));
+                             (sum ? sum : fresh.get())->template data<T>(), in, sum != nullptr);
+      if (fresh) sweep.add_block<T>(target, std::move(fresh));
     }
     if (sweep.wants(n, 1)) sweep.add_product<T>(*n.inputs()[1].node(), *g, *n.input_block(0));
     if (n.input_count > 2 && sweep.wants(n, 2)) {

@@ -99,6 +99,37 @@ struct Concat {
     }
     return Var<T>(Handle(std::move(out)));
   }
+  // Rows of an array of cotangents that nobody else holds become the parts' own, to be added to. One block has the headers of
+  // all of them and keeps that array.
+  template <class T>
+  static bool sweep_values(Node& n, Sweep& sweep) {
+    Block* g = detail::writable_block(n.slot);
+    if (!g || static_cast<const Concat*>(n.op())->axis != 0) return false;
+    n.slot = 0;
+    const std::size_t header = sizeof(Block) + n.input_block(0)->rank * sizeof(Size);
+    Block* host = detail::take_block(detail::this_pool(), sizeof(Block) + n.input_count * header);
+    host->refs.store(1, std::memory_order_relaxed);
+    host->base = g;
+    host->packable = host->in_tape = false;
+    auto* at = reinterpret_cast<char*>(host + 1);
+    T* elements = g->data<T>();
+    for (std::size_t i = 0; i < n.input_count; ++i) {
+      const Block& x = *n.input_block(i);
+      if (sweep.wants(n, i)) {
+        auto* part = reinterpret_cast<Block*>(at);
+        detail::init_block(part, x.dtype, false, true, x.sizes(), x.rank);
+        part->owns_part = true;
+        part->holder = part->base = host;
+        part->elements = elements;
+        detail::retain_local(*host);
+        sweep.add_block<T>(*n.inputs()[i].node(), Ref(part));
+        at += header;
+      }
+      elements += x.size();
+    }
+    detail::release(host);
+    return true;
+  }
   template <class T>
   Var<T> adjoint(std::size_t, Size at, const Var<T>& g, const Shape& part) const {
     Block* b = g.handle().block();
@@ -206,6 +237,7 @@ struct Parts {
     const Block& part = *result.value;
     Block* b = detail::place_header(parts.headers + number(result) * parts.header, part, whole);
     b->base = whole;
+    b->owns_part = true;
     b->elements = whole->template data<T>() +
                   (part.template data<T>() - n.inputs()[0].node()->value->template data<T>());
     detail::retain_local(*whole);
