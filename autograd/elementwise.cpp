@@ -297,6 +297,44 @@ inline Block* room_for(Node& n) {
   return room;
 }
 
+// Gives g, which has the elements of y in their order, to a target; the last one of several gets the block itself.
+template <class T>
+[[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
+                                           Sweep& sweep) {
+  if (Block* sum = writable_block(target.slot)) {
+    add_into<T>(*sum, *g);
+    return;
+  }
+  if (Block* room = room_for(target)) {
+    std::copy_n(g->data<T>(), y.size(), room->data<T>());
+    return;
+  }
+  Ref d = last ? Ref(std::exchange(g, nullptr)) : Ref::share(g);
+  if (target.slot == 0 && target.value->rank == y.rank) {
+    target.slot = reinterpret_cast<std::uintptr_t>(d.give());
+  } else {
+    sweep.add_same_size<T>(target, std::move(d));
+  }
+}
+
+// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, if that is not one whole array.
+template <class T, std::size_t N>
+bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
+  if (!g || !g->contiguous) return false;
+  n.slot = 0;
+  Node* before = nullptr;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
+    if (before) pass_on<T>(*before, g, false, *n.value, sweep);
+    before = n.inputs()[i].node();
+  }
+  if (before) pass_on<T>(*before, g, true, *n.value, sweep);
+  if (g) release(g);
+  return true;
+}
+
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
 bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
@@ -379,21 +417,7 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     for (std::size_t k = 0; k < fresh_count; ++k) sweep.add_block<T>(*targets[k], Ref(fresh[k]));
   }
   for (std::size_t k = 0; k < passed_count; ++k) {
-    Node& target = *passed_on[k];
-    if (Block* sum = writable_block(target.slot)) {
-      add_into<T>(*sum, *g[0]);
-      continue;
-    }
-    if (Block* room = room_for(target)) {
-      std::copy_n(g[0]->template data<T>(), y.size(), room->template data<T>());
-      continue;
-    }
-    Ref d = k + 1 == passed_count ? Ref(std::exchange(g[0], nullptr)) : Ref::share(g[0]);
-    if (target.slot == 0 && target.value->rank == y.rank) {
-      target.slot = reinterpret_cast<std::uintptr_t>(d.give());
-    } else {
-      sweep.add_same_size<T>(target, std::move(d));
-    }
+    pass_on<T>(*passed_on[k], g[0], k + 1 == passed_count, y, sweep);
   }
   for (std::size_t k = 0; k < K; ++k) {
     if (g[k]) release(g[k]);
@@ -407,6 +431,10 @@ template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
   const std::size_t K = N ? 1 : table.results;
+  if constexpr (N > 0) {
+    if (table.passes_only && n.dense && !sweep.recorded() && sweep_sum<T, N>(n, sweep, table))
+      return;
+  }
   bool any = K == 1;
   for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
   if (any) {

@@ -43,6 +43,7 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
+  bool passes_only = false;  // no derivative is computed
   MapFunction<T> forward = nullptr;       // in: x...; out: results
   MapFunction<T> backward = nullptr;      // in: g..., y..., x...; out: the inputs' cotangents
   void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
@@ -219,6 +220,7 @@ struct DeclaredOp {
       t.rule = rule;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         t.unit = {unit_code<Partial<I, Var<T>>>...};
+        t.passes_only = ((t.unit[I] != 2) && ...);
       }
       (std::make_index_sequence<N>{});
     } else {
