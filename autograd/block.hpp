@@ -80,7 +80,8 @@ struct Block {
     Pool* pool;
     Block* holder;  // of one that lies in a tape
   };
-  Block* base;  // the owner of the elements, if they lie in another block; null when they follow in a block of its own
+  Block*
+      base;  // the owner of the elements, if they lie in another block; null when they follow in a block of its own
   void* elements;
 
   Size* sizes() { return reinterpret_cast<Size*>(this + 1); }

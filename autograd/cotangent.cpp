@@ -284,8 +284,7 @@ void Sweep::add_product(Node& target, Block& a, Block& b) {
   Pending<T>& list = make_pending<T>(target);
   if (append_rows(list, a, b)) return;
   list.product_bytes += static_cast<Size>(sizeof(T)) * (a.size() + b.size());
-  list.products.push_back(
-      {Var<T>(Handle(Ref::share(&a))), Var<T>(Handle(Ref::share(&b)))});
+  list.products.push_back({Var<T>(Handle(Ref::share(&a))), Var<T>(Handle(Ref::share(&b)))});
   if (list.product_bytes > product_bytes_limit) settle_products(list, target.value->shape());
 }
 

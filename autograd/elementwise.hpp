@@ -43,7 +43,7 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
-  bool passes_only = false;  // no derivative is computed
+  bool passes_only = false;               // no derivative is computed
   MapFunction<T> forward = nullptr;       // in: x...; out: results
   MapFunction<T> backward = nullptr;      // in: g..., y..., x...; out: the inputs' cotangents
   void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
@@ -275,15 +275,15 @@ struct Fused {
     (void)g;
   }
 
-  [[gnu::flatten]] static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
-                      const void* op) {
+  [[gnu::flatten]] static void forward(T* const* out, const T* const* in, const Size* step, Size n,
+                                       unsigned, const void* op) {
     const F f = *static_cast<const F*>(op);
     map_lanes<N, results>(out, in, step, n, 0, [f](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
     });
   }
   [[gnu::flatten]] static void backward(T* const* out, const T* const* in, const Size* step, Size n,
-                       unsigned accumulate, const void* op) {
+                                        unsigned accumulate, const void* op) {
     const F f = *static_cast<const F*>(op);
     map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [f](const auto& v, auto& sums) {
       sums.fill(Lane<T>(0));

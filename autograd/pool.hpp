@@ -108,9 +108,9 @@ inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
           ? pooled_header(model.header(), static_cast<std::size_t>(model.size()) * element)
           : static_cast<std::size_t>(static_cast<const char*>(model.elements) -
                                      reinterpret_cast<const char*>(&model));
-  Block* b = pool.take(
-      more ? class_of(header + static_cast<std::size_t>(model.size()) * element + more)
-           : model.size_class);
+  Block* b =
+      pool.take(more ? class_of(header + static_cast<std::size_t>(model.size()) * element + more)
+                     : model.size_class);
   init_block(b, model.dtype, model.packable, false, model.sizes(), model.rank);
   b->base = nullptr;
   b->elements = reinterpret_cast<char*>(b) + header;

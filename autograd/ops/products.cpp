@@ -158,8 +158,7 @@ struct Linear {
     }
     if (sweep.wants(n, 1)) sweep.add_product<T>(*n.inputs()[1].node(), *g, *n.input_block(0));
     if (n.input_count > 2 && sweep.wants(n, 2)) {
-      sweep.add(*n.inputs()[2].node(),
-                detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
+      sweep.add(*n.inputs()[2].node(), detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
     }
     return true;
   }

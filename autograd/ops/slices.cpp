@@ -199,9 +199,9 @@ template <class T>
 struct Parts {
   std::uint32_t count;
   std::uint8_t axis;
-  bool drop;                   // each part is one element wide, and lacks the axis
-  std::uint16_t header = 0;    // of parts made by TapeCore::new_part, all of one shape; 0: others
-  char* headers = nullptr;     // in the array of cotangents
+  bool drop;                 // each part is one element wide, and lacks the axis
+  std::uint16_t header = 0;  // of parts made by TapeCore::new_part, all of one shape; 0: others
+  char* headers = nullptr;   // in the array of cotangents
 
   static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
   Node** results() { return reinterpret_cast<Node**>(this + 1); }
@@ -334,8 +334,8 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
   for (std::size_t k = 0; k < count; ++k) {
     const Size length = width(k), row = inner * length;
     if (stretch) {
-      value = k == 0 ? stretch
-                     : tape->new_part_like(*value, static_cast<std::size_t>(row) * sizeof(T));
+      value =
+          k == 0 ? stretch : tape->new_part_like(*value, static_cast<std::size_t>(row) * sizeof(T));
     } else if (value && value->in_tape && length == part.length) {  // small, like the part before
       part.start += part.length;
       value = tape->new_value_like(*value, outer * row);

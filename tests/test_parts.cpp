@@ -1,0 +1,209 @@
+// Parts of arrays share memory where they can: parts of a split with the whole, their cotangents with the whole's, rows of a
+// joined array's cotangent with that array. Nobody may be able to tell, whatever else happens to the same values.
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <optional>
+
+#include "unroll/autograd/autograd.hpp"
+#include "unroll/autograd/check.hpp"
+#include "unroll/autograd/random.hpp"
+#include "unroll/autograd/xtensor.hpp"
+
+using namespace unroll;
+
+namespace {
+
+using V = Var<double>;
+using Parts = std::vector<V>;
+
+V numbers(const Shape& shape, std::uint64_t seed) { return normal<double>(Key(seed), shape); }
+
+// The parts by slices: other rules, which copy.
+Parts slices(const V& x, Size count, Size axis) {
+  const Size width = x.size(axis) / count;
+  Parts parts;
+  for (Size k = 0; k < count; ++k) parts.push_back(slice(x, axis, {k * width, (k + 1) * width}));
+  return parts;
+}
+
+void same(const V& a, const V& b) {
+  REQUIRE(a.shape() == b.shape());
+  const auto x = a.to_vector(), y = b.to_vector();
+  for (std::size_t i = 0; i < x.size(); ++i) CHECK(x[i] == doctest::Approx(y[i]).epsilon(1e-13));
+}
+
+// Both ways through a function of three parts, and of the whole.
+void compare(const Shape& shape, Size axis, const std::function<V(const Parts&, const V&)>& f) {
+  const V x = numbers(shape, 1);
+  const auto through = [&](auto&& divide) {
+    return [&, divide](const V& v) {
+      const V whole = sin(v);  // small ones lie in the tape
+      return f(divide(whole), whole);
+    };
+  };
+  const auto by_split = through([&](const V& v) { return split(v, 3, axis); });
+  const auto by_slices = through([&](const V& v) { return slices(v, 3, axis); });
+  const V g = grad(by_split)(x);
+  same(g, grad(by_slices)(x));
+  CHECK_NOTHROW(check_grads(by_split, x));
+  // A tape that is read twice gives the same twice.
+  Tape<double> tape;
+  const V leaf = tape.leaf(x), y = by_split(leaf);
+  const auto first = tape.pullback(y), second = tape.pullback(y);
+  same(first(leaf), g);
+  same(second(leaf), g);
+}
+
+void reuse_memory() {
+  for (int i = 0; i < 20; ++i) {
+    (void)grad([](const V& x) {
+      V y = x;
+      for (int k = 0; k < 200; ++k) y = sin(y) * 1.5 + 7;
+      return sum(y);
+    })(numbers({1, 24}, 9));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Cotangents of parts arrive whichever way the parts are used") {
+  for (const Shape& shape : {Shape{24}, Shape{1, 24}, Shape{2, 24}, Shape{1, 1, 24}, Shape{1, 600}}) {
+    CAPTURE(to_string(shape));
+    const Size axis = static_cast<Size>(shape.rank()) - 1;
+    compare(shape, axis, [](const Parts& p, const V&) { return sum(tanh(p[0]) * p[1] * exp(p[2])); });
+    compare(shape, axis, [](const Parts& p, const V&) { return sum(p[1] * p[1]); });     // twice in one op
+    compare(shape, axis, [](const Parts& p, const V&) { return sum(p[2] + p[2] + p[0]); });  // passed on
+    compare(shape, axis, [](const Parts& p, const V& x) {  // used again, and the whole too
+      return sum(tanh(p[0]) * p[1]) + sum(sin(p[0])) + sum(x * x) + sum(square(p[1] + p[0]));
+    });
+    compare(shape, axis, [](const Parts& p, const V& x) {  // the whole first, a part broadcast
+      const V y = sum(cos(x));
+      return y * sum(p[0]) + sum(p[2] * reshape(p[1], p[1].shape()) + 2);
+    });
+    compare(shape, axis, [](const Parts& p, const V&) {
+      const auto [a, b] = fuse(
+          [](auto u, auto v, auto w) { return std::tuple{tanh(u) * v + w, sigmoid(w) * u}; }, p[0],
+          p[1], p[2]);
+      return sum(a * b) + sum(a);
+    });
+    compare(shape, axis, [](const Parts& p, const V&) {
+      return sum(fuse([](auto u, auto v) { return u * tanh(v) + v; }, p[0], p[0]));
+    });
+  }
+  compare({3, 5}, 0, [](const Parts& p, const V&) { return sum(tanh(p[0]) * p[1] - square(p[2])); });
+  compare({6, 64}, 0, [](const Parts& p, const V&) { return sum(tanh(p[0]) * p[1] - square(p[2])); });
+}
+
+TEST_CASE("Rows of a vector of many parts, one by one") {
+  const V x = numbers({200, 3}, 2);
+  const auto f = [](const V& v) {
+    V total(0);
+    for (const V& row : unbind(v * 2, 0)) total = total + sum(tanh(row) * row);
+    return total;
+  };
+  same(grad(f)(x), grad([](const V& v) { return sum(tanh(v * 2) * (v * 2)); })(x));
+}
+
+TEST_CASE("Second derivatives go through parts") {
+  const V x = numbers({1, 12}, 3);
+  const auto f = [](const V& v) {
+    const auto p = split<3>(sin(v), -1);
+    return sum(tanh(p[0]) * p[1] * p[2] + p[2] * p[2]);
+  };
+  const V direction = numbers({1, 12}, 4);
+  const auto slope = [&](const V& v) { return sum(grad(f)(v) * direction); };
+  CHECK_NOTHROW(check_grads(slope, x));
+}
+
+TEST_CASE("A part outlives its tape and what it was a part of") {
+  for (const Size n : {Size{24}, Size{600}}) {  // in the tape, and not
+    std::optional<decltype(std::declval<V>().value())> view;
+    V stopped;
+    const V x = numbers({1, n}, 5);
+    (void)grad([&](const V& v) {
+      const auto p = split<3>(v * 2, -1);
+      view.emplace(p[1].value());
+      stopped = stop_gradient(p[2]);
+      return sum(p[0] * p[1] * stopped);
+    })(x);
+    reuse_memory();
+    const auto values = x.to_vector(), kept = stopped.to_vector();
+    REQUIRE(view->size() == static_cast<std::size_t>(n / 3));
+    for (std::size_t i = 0; i < view->size(); ++i) {
+      CHECK((*view)(0, i) == 2 * values[i + static_cast<std::size_t>(n / 3)]);
+      CHECK(kept[i] == 2 * values[i + static_cast<std::size_t>(2 * n / 3)]);
+    }
+  }
+}
+
+TEST_CASE("A weight's products keep parts that are factors until they are settled") {
+  const Size wide = 1100;  // rows that are not copied
+  const V x = numbers({1, 96}, 6), w = numbers({wide, 32}, 7);
+  const auto f = [](auto&& divide) {
+    return [divide](const V& v, const V& weight) {
+      V h = sin(v), total(0);
+      for (int t = 0; t < 3; ++t) {
+        const Parts p = divide(h);
+        total = total + sum(tanh(linear(p[1], weight)));
+        h = h * 0.5 + sin(h);
+      }
+      return total;
+    };
+  };
+  const auto [a, b] = grad(f([](const V& v) { return split(v, 3, -1); }))(x, w);
+  const auto [c, d] = grad(f([](const V& v) { return slices(v, 3, -1); }))(x, w);
+  same(a, c);
+  same(b, d);
+}
+
+TEST_CASE("Parts of a joined array get cotangents of their own") {
+  const V a = numbers({1, 6}, 11), b = numbers({2, 6}, 12), w = numbers({4, 6}, 13);
+  const auto f = [&](const V& u, const V& v) {
+    const V s = sin(u), rows = concat({s, v, s}, 0);  // one part twice
+    const V flat = reshape(s, {6});
+    return sum(rows * rows * w) + sum(flat * flat) + sum(tanh(s));
+  };
+  CHECK_NOTHROW(check_grads([&](const V& u) { return f(u, b); }, a));
+  CHECK_NOTHROW(check_grads([&](const V& v) { return f(a, v); }, b));
+
+  // Gradients of leaves that were joined are told apart, and from what became of the array they came in.
+  const auto [x, y] = grad([&](const V& u, const V& v) {
+    const V rows = concat({u, v}, 0);
+    return sum(square(rows)) + sum(u * 3);
+  })(a, b);
+  reuse_memory();
+  same(x, a * 2 + 3);
+  same(y, b * 2);
+
+  // A view of a part's cotangent is read while another contribution to that part arrives.
+  CHECK_NOTHROW(check_grads(
+            [&](const V& v) {
+              const V s = sin(v), t = reshape(s, {6}), u = reshape(t, {1, 6});
+              const V rows = stack({u, cos(u)}, 0);
+              return sum(tanh(rows)) + sum(square(u)) + sum(exp(t)) + sum(s * s * s);
+            },
+            a));
+
+  // A sequence of states that are joined and fed back, and the same without joining them.
+  const V U = numbers({6, 6}, 14) * 0.3;
+  const auto unrolled = [&](auto&& energy) {
+    return [&, energy](const V& weight) {
+      std::vector<V> states;
+      V h = a;
+      for (int t = 0; t < 5; ++t) states.push_back(h = tanh(linear(h, weight)));
+      return energy(states) + sum(states[2]);
+    };
+  };
+  const auto joined = unrolled([](const std::vector<V>& states) {
+    const V all = concat(states, 0);
+    return sum(all * all);
+  });
+  const auto one_by_one = unrolled([](const std::vector<V>& states) {
+    V total(0);
+    for (const V& h : states) total = total + sum(h * h);
+    return total;
+  });
+  same(grad(joined)(U), grad(one_by_one)(U));
+  CHECK_NOTHROW(check_grads(joined, U));
+}
