@@ -73,15 +73,14 @@ struct Block {
   bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
   bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
-  bool owns_part : 1;       // lies in another block, with elements there that nobody else reads
+  bool owns_part : 1;       // lies in another block's memory, and nobody else has its elements
   std::uint8_t unused : 3;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
   union {
     Pool* pool;
-    Block* holder;  // of one that lies in a tape
+    Block* holder;  // of a block that lies in another's memory
   };
-  Block*
-      base;  // the owner of the elements, if they lie in another block; null when they follow in a block of its own
+  Block* base;  // the owner of the elements; null when they follow in a block of its own
   void* elements;
 
   Size* sizes() { return reinterpret_cast<Size*>(this + 1); }

@@ -235,3 +235,13 @@ TEST_CASE("Parts of a joined array get cotangents of their own") {
   same(grad(joined)(U), grad(one_by_one)(U));
   CHECK_NOTHROW(check_grads(joined, U));
 }
+
+TEST_CASE("A long chain of joined arrays is no chain of owners") {
+  const V x = numbers({2}, 16);
+  const V g = grad([](const V& v) {
+    V h = v;
+    for (int k = 0; k < 200000; ++k) h = concat({h}, 0);
+    return sum(h * h);
+  })(x);
+  same(g, x * 2);
+}

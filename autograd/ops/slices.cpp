@@ -100,7 +100,8 @@ struct Concat {
     return Var<T>(Handle(std::move(out)));
   }
   // Rows of an array of cotangents that nobody else holds become the parts' own, to be added to. One block has the headers of
-  // all of them and keeps that array.
+  // all of them, and keeps the array in which the elements lie: not the part of it that this one was, or a chain of joined
+  // arrays would become a chain of owners.
   template <class T>
   static bool sweep_values(Node& n, Sweep& sweep) {
     Block* g = detail::writable_block(n.slot);
@@ -109,7 +110,8 @@ struct Concat {
     const std::size_t header = sizeof(Block) + n.input_block(0)->rank * sizeof(Size);
     Block* host = detail::take_block(detail::this_pool(), sizeof(Block) + n.input_count * header);
     host->refs.store(1, std::memory_order_relaxed);
-    host->base = g;
+    host->base = g->owns_part ? (g->base->base ? g->base->base : g->base) : g;
+    if (g->owns_part) detail::retain(host->base);
     host->packable = host->in_tape = false;
     auto* at = reinterpret_cast<char*>(host + 1);
     T* elements = g->data<T>();
@@ -127,6 +129,7 @@ struct Concat {
       }
       elements += x.size();
     }
+    if (g->owns_part) detail::release(g);
     detail::release(host);
     return true;
   }
