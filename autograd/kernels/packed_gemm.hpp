@@ -326,7 +326,9 @@ void pack_rows(T* room, const Matrix<T>& a, Size m, Size k) {
       T* out = room + i * k;
       const T* in = a.data + i * a.row;
       if (count == rows && a.row == 1) {
-        for (Size q = p; q < end; ++q) std::copy_n(in + q * a.column, rows, out + q * rows);
+        for (Size q = p; q < end; ++q) {  // not copy_n: compilers call memmove for six elements
+          std::memcpy(out + q * rows, in + q * a.column, rows * sizeof(T));
+        }
         continue;
       }
       for (Size q = p; q < end; ++q) {
