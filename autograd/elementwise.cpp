@@ -116,6 +116,44 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
+// An op all of whose operands are small, alike, and on one tape: nothing is left to look at, and the result's header is a copy.
+// False, with nothing done, for any other.
+template <class T, std::size_t N>
+[[gnu::always_inline]] inline bool apply_alike(const ElementwiseTable<T>& table,
+                                               const Var<T>* const* inputs, Var<T>* result,
+                                               const void* op, std::size_t op_bytes) {
+  if (!table.records_all) return false;
+  Handle::Contents c[N];
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) c[i] = inputs[i]->handle().contents();
+  const Block& x = *c[0].block;
+  if (!c[0].tape || !x.is_common()) return false;
+#pragma GCC unroll 3
+  for (std::size_t i = 1; i < N; ++i) {
+    const Block& other = *c[i].block;
+    if (c[i].tape != c[0].tape || other.layout() != x.layout() ||
+        !equal_sizes(other.sizes(), x.sizes(), 2)) {
+      return false;
+    }
+  }
+  auto* tape = static_cast<TapeCore*>(c[0].tape);
+  const Size size = product(x.sizes(), 2);
+  Node* n = tape->record_alike(x, static_cast<std::size_t>(size) * sizeof(T), &table, N, op_bytes);
+  const T* p[N];
+  Size step[N];
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    n->inputs()[i] = Input(c[i].node);
+    p[i] = c[i].block->template data<T>();
+    step[i] = 1;
+  }
+  if (op_bytes) std::memcpy(elementwise_op(*n, 1), op, op_bytes);
+  std::construct_at(result, Handle(n, tape));
+  T* out = n->value->template data<T>();
+  if (size > 0) table.forward(&out, p, step, size, 0, op);
+  return true;
+}
+
 }  // namespace
 
 // ---- computing ---------------------------------------------------------------------------------------------------------
@@ -123,6 +161,9 @@ template <class T>
 template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
+  if constexpr (N > 0) {
+    if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
+  }
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   TapeState* state = nullptr;

@@ -105,6 +105,17 @@ class TapeCore : public TapeState {
     reserve(value_room(model, bytes) + node_bytes(inputs, op_bytes));
     return place_node(table, inputs, op_bytes, place_value_like(model, bytes), dense);
   }
+  // The same for a model that is common (Block::is_common).
+  [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes,
+                                            const OpTable* table, std::size_t inputs,
+                                            std::size_t op_bytes) {
+    constexpr std::size_t header = sizeof(Block) + 2 * sizeof(Size);
+    reserve(header + bytes + alignment(bytes) + node_bytes(inputs, op_bytes));
+    Block* b = place_header(place(header, bytes), model, reinterpret_cast<Block*>(chunks_) - 1);
+    b->base = b->holder;
+    b->elements = reinterpret_cast<char*>(b) + header;
+    return place_node(table, inputs, op_bytes, b, true);
+  }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
   Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank);
@@ -179,14 +190,18 @@ class TapeCore : public TapeState {
   static std::size_t value_room(const Block& model, std::size_t bytes) {
     return model.header() + bytes + alignment(bytes);
   }
-  [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
+  // Where a value with a header of so many bytes goes, its elements aligned.
+  [[gnu::always_inline]] void* place(std::size_t header, std::size_t bytes) {
     const std::uintptr_t align = alignment(bytes);
     const std::uintptr_t elements =
         (reinterpret_cast<std::uintptr_t>(at_) + header + align) & ~align;
-    auto* b = reinterpret_cast<Block*>(elements - header);
-    b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
-    b->elements = reinterpret_cast<void*>(elements);
     at_ = reinterpret_cast<char*>(elements + ((bytes + 7) & ~std::size_t{7}));
+    return reinterpret_cast<void*>(elements - header);
+  }
+  [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
+    auto* b = static_cast<Block*>(place(header, bytes));
+    b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
+    b->elements = reinterpret_cast<char*>(b) + header;
     return b;
   }
   [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
