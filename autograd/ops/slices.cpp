@@ -202,9 +202,9 @@ template <class T>
 struct Parts {
   std::uint32_t count;
   std::uint8_t axis;
-  bool drop;                 // each part is one element wide, and lacks the axis
-  std::uint16_t header = 0;  // of parts made by TapeCore::new_part, all of one shape; 0: others
-  char* headers = nullptr;   // in the array of cotangents
+  bool drop;                // each part is one element wide, and lacks the axis
+  std::size_t header = 0;   // of parts made by TapeCore::new_part, all of one shape; 0: others
+  char* headers = nullptr;  // in the array of cotangents
 
   static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
   Node** results() { return reinterpret_cast<Node**>(this + 1); }
@@ -275,9 +275,12 @@ struct Parts {
     bool any = false;
     for (std::uint32_t k = 0; k < count; ++k) any = any || results()[k]->slot;
     if (!any) return;
-    const bool in_place = n.slot;  // some of them at least
+    const bool in_place = n.slot;                                      // some of them at least
+    Block* sum = in_place ? nullptr : detail::writable_block(x.slot);  // what is there is added to
     Ref whole(in_place ? reinterpret_cast<Block*>(std::exchange(n.slot, 0))
+              : sum    ? nullptr
                        : detail::new_like(detail::this_pool(), *x.value));
+    T* const first = (sum ? sum : whole.get())->template data<T>();
     const Size* sizes = x.value->sizes();
     Size outer = 1, inner = 1, at = 0;
     for (std::size_t i = 0; i < axis; ++i) outer *= sizes[i];
@@ -292,21 +295,23 @@ struct Parts {
         r.slot = 0;
         detail::release_local(*whole);
       } else {
-        T* out = whole->template data<T>() + at;
-        if (Ref g = sweep.take_block<T>(r)) {
-          if (!g->contiguous) g = detail::contiguous(g.get());
+        T* out = first + at;
+        Ref g = sweep.take_block<T>(r);
+        if (g && !g->contiguous) g = detail::contiguous(g.get());
+        if (g && !sum) {
           copy_rows(outer, width, g->template data<T>(), width, out, row);
-        } else {
+        } else if (g) {
+          const T* from = g->template data<T>();
+          for (Size o = 0; o < outer; ++o) {
+            for (Size i = 0; i < width; ++i) out[o * row + i] += from[o * width + i];
+          }
+        } else if (!sum) {
           for (Size o = 0; o < outer; ++o) std::fill_n(out + o * row, width, T(0));
         }
       }
       at += width;
     }
-    if (Block* sum = detail::writable_block(x.slot)) {
-      detail::add_into<T>(*sum, *whole);
-    } else {
-      sweep.add_block<T>(x, std::move(whole));
-    }
+    if (whole) sweep.add_block<T>(x, std::move(whole));
   }
 };
 
@@ -332,7 +337,7 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
     n = tape->record(&Parts<T>::table, 1, sizeof(Parts<T>) + count * sizeof(Node*), nullptr);
     tape->set_input(n, 0, x.handle());
     new (n->op()) Parts<T>{static_cast<std::uint32_t>(count), part.axis, drop};
-    if (stretch) Parts<T>::of(*n).header = static_cast<std::uint16_t>(stretch->header());
+    if (stretch) Parts<T>::of(*n).header = stretch->header();
   }
   for (std::size_t k = 0; k < count; ++k) {
     const Size length = width(k), row = inner * length;
