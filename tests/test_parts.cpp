@@ -5,12 +5,14 @@
 #include <functional>
 #include <optional>
 
+#include "reuse_memory.hpp"
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/autograd/check.hpp"
 #include "unroll/autograd/random.hpp"
 #include "unroll/autograd/xtensor.hpp"
 
 using namespace unroll;
+using unroll::testing::reuse_memory;
 
 namespace {
 
@@ -71,16 +73,6 @@ struct Sum2 {
     return reshape(g, v.shape());
   }
 };
-
-void reuse_memory() {
-  for (int i = 0; i < 20; ++i) {
-    (void)grad([](const V& x) {
-      V y = x;
-      for (int k = 0; k < 200; ++k) y = sin(y) * 1.5 + 7;
-      return sum(y);
-    })(numbers({1, 24}, 9));
-  }
-}
 
 }  // namespace
 

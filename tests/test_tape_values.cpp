@@ -4,28 +4,19 @@
 
 #include <optional>
 
+#include "reuse_memory.hpp"
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/autograd/random.hpp"
 #include "unroll/autograd/xtensor.hpp"
 
 using namespace unroll;
+using unroll::testing::reuse_memory;
 
 namespace {
 
 using V = Var<double>;
 
 V vec(std::vector<double> v) { return V({static_cast<Size>(v.size())}, v); }
-
-// Other tapes write over whatever memory was given back.
-void reuse_memory() {
-  for (int i = 0; i < 20; ++i) {
-    (void)grad([](const V& x) {
-      V y = x;
-      for (int k = 0; k < 200; ++k) y = sin(y) * 1.5 + 7;
-      return sum(y);
-    })(vec({4, 5, 6}));
-  }
-}
 
 // Returns its argument, as a user's op may.
 struct Same {
