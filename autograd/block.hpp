@@ -104,15 +104,13 @@ struct Block {
   bool alike(const Block& other) const {
     return contiguous && other.contiguous && same_shape(other);
   }
-  // A small matrix in a tape, with nothing else to its header than its type and sizes: the commonest kind of block. Two of these
-  // whose `layout` and sizes are equal are alike.
+  // Of a tape's value: a matrix with nothing but type and sizes in its header, the commonest kind of block.
+  bool is_common() const { return rank == 2 && contiguous && in_tape && !packable; }
+  // Type, rank, kind and size class: common blocks with the same of these, and the same sizes, are alike.
   std::uint32_t layout() const {
     std::uint32_t bits;
     std::memcpy(&bits, reinterpret_cast<const char*>(this) + offsetof(Block, dtype), sizeof(bits));
     return bits;
-  }
-  bool is_common() const {
-    return rank == 2 && contiguous && in_tape && !packable && !of_array && !owns_part;
   }
   // From the beginning of a contiguous block to the end of its header.
   std::size_t header() const {

@@ -122,10 +122,12 @@ template <class T, std::size_t N>
 [[gnu::always_inline]] inline bool apply_alike(const ElementwiseTable<T>& table,
                                                const Var<T>* const* inputs, Var<T>* result,
                                                const void* op, std::size_t op_bytes) {
-  if (!table.records_all) return false;
   Handle::Contents c[N];
 #pragma GCC unroll 3
-  for (std::size_t i = 0; i < N; ++i) c[i] = inputs[i]->handle().contents();
+  for (std::size_t i = 0; i < N; ++i) {
+    if (table.unit[i] == 0) return false;  // not recorded
+    c[i] = inputs[i]->handle().contents();
+  }
   const Block& x = *c[0].block;
   if (!c[0].tape || !x.is_common()) return false;
 #pragma GCC unroll 3
@@ -358,9 +360,13 @@ template <class T>
   }
 }
 
-// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, if that is not one whole array.
+// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for others, and for a cotangent that
+// is not one whole array.
 template <class T, std::size_t N>
 bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  for (std::size_t i = 0; i < N; ++i) {
+    if (table.unit[i] == 2) return false;
+  }
   auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
   if (!g || !g->contiguous) return false;
   n.slot = 0;
@@ -473,8 +479,7 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
   const std::size_t K = N ? 1 : table.results;
   if constexpr (N > 0) {
-    if (table.passes_only && n.dense && !sweep.recorded() && sweep_sum<T, N>(n, sweep, table))
-      return;
+    if (n.dense && !sweep.recorded() && sweep_sum<T, N>(n, sweep, table)) return;
   }
   bool any = K == 1;
   for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;

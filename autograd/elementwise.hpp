@@ -43,8 +43,6 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
-  bool records_all = false;               // no derivative is known to be 0
-  bool passes_only = false;               // no derivative is computed
   MapFunction<T> forward = nullptr;       // in: x...; out: results
   MapFunction<T> backward = nullptr;      // in: g..., y..., x...; out: the inputs' cotangents
   void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
@@ -221,8 +219,6 @@ struct DeclaredOp {
       t.rule = rule;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         t.unit = {unit_code<Partial<I, Var<T>>>...};
-        t.passes_only = ((t.unit[I] != 2) && ...);
-        t.records_all = ((t.unit[I] != 0) && ...);
       }
       (std::make_index_sequence<N>{});
     } else {
@@ -340,7 +336,6 @@ struct Fused {
     t.backward = backward;
     t.rule = rule;
     t.unit.fill(2);
-    t.records_all = true;
     return t;
   }
 };
