@@ -77,6 +77,7 @@ Block* Pool::refill(std::size_t c) {
   }
   owned_ += static_cast<Size>(bytes);
   Block* b = new (p) Block;
+  b->rank = 0;  // has no header yet
   b->pool = this;
   b->size_class = static_cast<std::uint8_t>(c);
   return b;
@@ -130,7 +131,11 @@ Pool& lease_pool() {
 
 Pool& local_pool() { return this_pool(); }
 
-Block* take_block(Pool& pool, std::size_t bytes) { return pool.take(class_of(bytes)); }
+Block* take_block(Pool& pool, std::size_t bytes) {
+  Block* b = pool.take(class_of(bytes));
+  b->rank = 0;  // what lies behind need not be sizes
+  return b;
+}
 
 namespace {
 void drop_packed_forms(Block& b) {
@@ -150,6 +155,7 @@ void free_block(Block* b) {
     release(holder);
     return;
   }
+  if (base) b->rank = 0;  // not like an array of these sizes
   if (b->pool == current_pool) [[likely]] {
     b->pool->give(b);
   } else {

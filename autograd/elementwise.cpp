@@ -142,17 +142,15 @@ template <class T, std::size_t N>
   const Size size = product(x.sizes(), 2);
   Node* n = tape->record_alike(x, static_cast<std::size_t>(size) * sizeof(T), &table, N, op_bytes);
   const T* p[N];
-  Size step[N];
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < N; ++i) {
     n->inputs()[i] = Input(c[i].node);
     p[i] = c[i].block->template data<T>();
-    step[i] = 1;
   }
   if (op_bytes) std::memcpy(elementwise_op(*n, 1), op, op_bytes);
   std::construct_at(result, Handle(n, tape));
   T* out = n->value->template data<T>();
-  if (size > 0) table.forward(&out, p, step, size, 0, op);
+  if (size > 0) table.forward(&out, p, nullptr, size, 0, op);
   return true;
 }
 
@@ -382,6 +380,55 @@ bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
+// A node that was recorded by apply_alike and computes each operand's cotangent. False, with nothing done, for others, and where
+// two operands are one node.
+template <class T, std::size_t N>
+bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
+  if (!g || !g->contiguous) return false;
+  Node* target[N];
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    target[i] = n.inputs()[i].node();
+    if (table.unit[i] != 2 || !sweep.wants(*target[i])) return false;
+    for (std::size_t j = 0; j < i; ++j) {
+      if (target[j] == target[i]) return false;
+    }
+  }
+  n.slot = 0;
+  Block& y = *n.value;
+  bool reuse = g->exclusive();  // one of the cotangents may be written over g
+  const T* in[2 + N] = {g->data<T>(), y.data<T>()};
+  T* out[N];
+  Block* fresh[N];
+  unsigned accumulate = 0;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    Node& m = *target[i];
+    in[2 + i] = m.value->data<T>();
+    fresh[i] = nullptr;
+    if (Block* sum = writable_block(m.slot)) {
+      accumulate |= 1U << i;
+      out[i] = sum->data<T>();
+    } else if (Block* room = room_for(m)) {
+      out[i] = room->data<T>();
+    } else {
+      fresh[i] = reuse ? std::exchange(g, nullptr) : new_like(this_pool(), y);
+      reuse = false;
+      out[i] = fresh[i]->template data<T>();
+    }
+  }
+  if (const Size size = product(y.sizes(), 2)) {
+    table.backward(out, in, nullptr, size, accumulate, elementwise_op(n, 1));
+  }
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    if (fresh[i]) sweep.add_block<T>(*target[i], Ref(fresh[i]));
+  }
+  if (g) release(g);
+  return true;
+}
+
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
 bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
@@ -479,7 +526,10 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
   const std::size_t K = N ? 1 : table.results;
   if constexpr (N > 0) {
-    if (n.dense && !sweep.recorded() && sweep_sum<T, N>(n, sweep, table)) return;
+    if (!sweep.recorded()) {
+      if (n.alike && sweep_alike<T, N>(n, sweep, table)) return;
+      if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
+    }
   }
   bool any = K == 1;
   for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;

@@ -28,8 +28,8 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
 
 namespace detail {
 
-// A loop over contiguous memory; an input whose step is 0 is one number, an output may be null. Outputs whose bit is set in
-// `accumulate` are added to. `op` is the op object or lambda.
+// A loop over contiguous memory; an input whose step is 0 is one number (`step` is null where there is none), an output may be
+// null. Outputs whose bit is set in `accumulate` are added to. `op` is the op object or lambda.
 template <class T>
 using MapFunction = void (*)(T* const* out, const T* const* in, const Size* step, Size n,
                              unsigned accumulate, const void* op);
@@ -77,8 +77,9 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   Size from_step[In];
   for (std::size_t i = 0; i < In; ++i) {
     from[i] = in[i];
-    from_step[i] = step[i] == 0 ? 0 : w;
-    if (step[i] == 0) {
+    const bool number = step && step[i] == 0;
+    from_step[i] = number ? 0 : w;
+    if (number) {
       L(*in[i]).store(numbers[i]);
       from[i] = numbers[i];
     }
@@ -127,6 +128,24 @@ void for_each_result(const Y& y, F&& f) {
   }
 }
 
+// The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
+// all of an array here too.
+template <std::size_t In, std::size_t Out, class T, class F>
+[[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n,
+                                                   unsigned accumulate, F f) {
+  using L = Lane<T>;
+  for (Size at = 0; at < n; at += Size{L::width}) {
+    std::array<L, In> x;
+    std::array<L, Out> y;
+    for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
+    f(x, y);
+    for (std::size_t j = 0; j < Out; ++j) {
+      if (!out[j]) continue;
+      (accumulate >> j & 1 ? L::load(out[j] + at) + y[j] : y[j]).store(out[j] + at);
+    }
+  }
+}
+
 // ---- an op with declared derivatives -----------------------------------------------------------------------------------
 
 template <class Op>
@@ -159,16 +178,25 @@ struct DeclaredOp {
     (std::make_index_sequence<N>{});
   }
 
+  template <std::size_t In, std::size_t Out, class F>
+  static void map(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
+                  F f) {
+    if (!step && n % Size{Lane<T>::width} == 0) {
+      map_whole_lanes<In, Out>(out, in, n, accumulate, f);
+    } else {
+      map_lanes<In, Out>(out, in, step, n, accumulate, f);
+    }
+  }
   static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
                       const void*) {
-    map_lanes<N, 1>(out, in, step, n, 0, [](const auto& x, auto& y) {
+    map<N, 1>(out, in, step, n, 0, [](const auto& x, auto& y) {
       y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) { return Op::f(x[I]...); }
       (std::make_index_sequence<N>{});
     });
   }
   static void backward(T* const* out, const T* const* in, const Size* step, Size n,
                        unsigned accumulate, const void*) {
-    map_lanes<2 + N, N>(out, in, step, n, accumulate, [](const auto& v, auto& d) {
+    map<2 + N, N>(out, in, step, n, accumulate, [](const auto& v, auto& d) {
       std::array<Lane<T>, N> x;
       std::copy_n(v.begin() + 2, N, x.begin());
       for_each_input([&](auto i) { d[i] = times<Lane<T>>(partial<i>(v[1], x), v[0]); });

@@ -43,6 +43,12 @@ constexpr std::size_t class_of(std::size_t bytes) {
   return bytes <= power + power / 2 ? 2 * (k - 6) + 1 : 2 * (k - 6) + 2;
 }
 
+constexpr auto class_sizes = [] {
+  std::array<Size, class_count> sizes{};
+  for (std::size_t c = 0; c < class_count; ++c) sizes[c] = class_bytes(c);
+  return sizes;
+}();
+
 class Pool {
  public:
   Block* take(std::size_t size_class) {
@@ -52,13 +58,28 @@ class Pool {
     } else {
       b = refill(size_class);
     }
-    live_ += class_bytes(size_class);
+    live_ += class_sizes[size_class];
     if (live_ > peak_) peak_ = live_;
+    return b;
+  }
+  // A block like a small matrix of a tape, if the next one of its class was like that when it was given back: its header still
+  // says so. Null otherwise.
+  Block* take_alike(const Block& model) {
+    Block* b = free_[model.size_class];
+    if (!b || b->dtype != model.dtype || b->rank != 2 || !b->contiguous || b->packable ||
+        !equal_sizes(b->sizes(), model.sizes(), 2)) {
+      return nullptr;
+    }
+    free_[model.size_class] = b->base;
+    live_ += class_sizes[model.size_class];
+    if (live_ > peak_) peak_ = live_;
+    b->refs.store(1, std::memory_order_relaxed);
+    b->base = nullptr;
     return b;
   }
   void give(Block* b) {
     const std::size_t c = b->size_class;
-    live_ -= class_bytes(c);
+    live_ -= class_sizes[c];
     if constexpr (bypass_pool) {
       give_to_system(b);
     } else {
@@ -99,6 +120,9 @@ Pool& lease_pool();
 
 // An uninitialised block of the model's type and shape, with `more` bytes for other uses at the end.
 inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
+  if (more == 0 && model.is_common() && !model.owns_part) [[likely]] {
+    if (Block* b = pool.take_alike(model)) return b;
+  }
   const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
   if ((model.base && (!model.in_tape || model.owns_part)) || !model.contiguous) [[unlikely]] {
     return new_block(pool, model.dtype, element, model.sizes(), model.rank, more);

@@ -63,10 +63,11 @@ struct Node {
   const OpTable* table;
   Node* prev;
   std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
-  std::uint32_t input_count : 31;
+  std::uint32_t input_count : 30;
   std::uint32_t
       dense : 1;  // elementwise: every input is a constant number or has the result's elements in its order
-  std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
+  std::uint32_t alike : 1;  // and is a node's value, like the result (TapeCore::record_alike)
+  std::uint32_t mark = 0;   // of the latest sweep that found this node to depend on its leaves
 
   Input* inputs() { return reinterpret_cast<Input*>(this + 1); }
   const Input* inputs() const { return reinterpret_cast<const Input*>(this + 1); }
@@ -114,7 +115,9 @@ class TapeCore : public TapeState {
     Block* b = place_header(place(header, bytes), model, reinterpret_cast<Block*>(chunks_) - 1);
     b->base = b->holder;
     b->elements = reinterpret_cast<char*>(b) + header;
-    return place_node(table, inputs, op_bytes, b, true);
+    Node* n = place_node(table, inputs, op_bytes, b, true);
+    n->alike = true;
+    return n;
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
@@ -179,8 +182,9 @@ class TapeCore : public TapeState {
     n->prev = last_;
     n->value = value;
     n->slot = 0;
-    n->input_count = static_cast<std::uint32_t>(inputs) & 0x7fffffffU;
+    n->input_count = static_cast<std::uint32_t>(inputs) & 0x3fffffffU;
     n->dense = dense;
+    n->alike = false;
     n->mark = 0;
     last_ = n;
     return n;
