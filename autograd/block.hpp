@@ -105,7 +105,9 @@ struct Block {
     return contiguous && other.contiguous && same_shape(other);
   }
   // Of a tape's value: a matrix with nothing but type and sizes in its header, the commonest kind of block.
-  bool is_common() const { return rank == 2 && contiguous && in_tape && !packable; }
+  bool is_common() const {
+    return rank == 2 && contiguous && in_tape && !packable && !owns_part;
+  }
   // Type, rank, kind and size class: common blocks with the same of these, and the same sizes, are alike.
   std::uint32_t layout() const {
     std::uint32_t bits;

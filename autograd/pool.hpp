@@ -58,21 +58,19 @@ class Pool {
     } else {
       b = refill(size_class);
     }
-    live_ += class_sizes[size_class];
-    if (live_ > peak_) peak_ = live_;
+    count(size_class);
     return b;
   }
   // A block like a small matrix of a tape, if the next one of its class was like that when it was given back: its header still
   // says so. Null otherwise.
   Block* take_alike(const Block& model) {
-    Block* b = free_[model.size_class];
+    Block* const b = free_[model.size_class];
     if (!b || b->dtype != model.dtype || b->rank != 2 || !b->contiguous || b->packable ||
         !equal_sizes(b->sizes(), model.sizes(), 2)) {
       return nullptr;
     }
     free_[model.size_class] = b->base;
-    live_ += class_sizes[model.size_class];
-    if (live_ > peak_) peak_ = live_;
+    count(model.size_class);
     b->refs.store(1, std::memory_order_relaxed);
     b->base = nullptr;
     return b;
@@ -97,6 +95,10 @@ class Pool {
   void reset_peak() { peak_ = live_; }
 
  private:
+  void count(std::size_t size_class) {
+    live_ += class_sizes[size_class];
+    if (live_ > peak_) peak_ = live_;
+  }
   Block* refill(std::size_t size_class);
   void give_to_system(Block* b);
 
@@ -120,7 +122,7 @@ Pool& lease_pool();
 
 // An uninitialised block of the model's type and shape, with `more` bytes for other uses at the end.
 inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
-  if (more == 0 && model.is_common() && !model.owns_part) [[likely]] {
+  if (more == 0 && model.is_common()) [[likely]] {
     if (Block* b = pool.take_alike(model)) return b;
   }
   const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;

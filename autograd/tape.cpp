@@ -139,6 +139,9 @@ void TapeCore::add_chunk(std::size_t at_least) {
 
 Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
+  if (rank == 2 && latest_ && latest_->dtype == dtype && equal_sizes(latest_->sizes(), sizes, 2)) {
+    return new_common(*latest_, static_cast<std::size_t>(product(sizes, 2)) * element);
+  }
   const Layout layout(element, sizes, rank);
   if (bypass_pool || layout.bytes > std::size_t{small_value})
     return new_block(*pool_, dtype, element, sizes, rank);
@@ -147,6 +150,7 @@ Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   init_block(b, dtype, layout.packable, true, sizes, rank);
   b->size_class = static_cast<std::uint8_t>(
       class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+  if (b->is_common()) latest_ = b;
   return b;
 }
 
@@ -213,7 +217,7 @@ class Ahead {
 
 [[gnu::always_inline]] inline void TapeCore::drop(Node& n) {
   if (n.value) drop_value(n.value);
-  if (n.alike) return;
+  if (n.bare) return;
   for (std::size_t i = 0; i < n.input_count; ++i) {
     if (Block* b = n.inputs()[i].constant()) release(b);
   }
@@ -233,6 +237,7 @@ void TapeCore::clear() {
   }
   bytes_ = 0;
   last_ = nullptr;
+  latest_ = nullptr;
   read_ahead_.clear();
 }
 
@@ -266,6 +271,7 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
   }
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
+  younger->latest_ = nullptr;
   younger->chunks_ = nullptr;
   younger->bytes_ = 0;
   younger->merged_into = older;
@@ -336,21 +342,19 @@ void Sweep::run(Node* last, Node* floor) {
   try {
     for (Node* n = last; n;) {
       ahead(n);
-      Node* const prev = n == floor ? nullptr : n->prev;
-      const auto kind = n->table->kind;
-      if (n->slot ? kind != OpTable::Kind::result : kind == OpTable::Kind::several) {
-        n->table->sweep(*n, *this);
-      }
-      if (consume_) {
-        // A leaf's cotangent is still to be read, and results are needed by the node that computed them, which comes next.
+      Node* const prev = n->prev;
+      // Results are needed by the node that computed them, which comes next and looks at their slots.
+      if (const auto kind = n->table->kind; kind != OpTable::Kind::result) {
+        if (n->slot || kind == OpTable::Kind::several) n->table->sweep(*n, *this);
         if (kind == OpTable::Kind::leaf) {
-          stays = &n->prev;
-        } else if (kind != OpTable::Kind::result) {
+          stays = &n->prev;  // its cotangent is still to be read
+        } else if (consume_) {
           for (Node* m = *stays; m != n; m = m->prev) TapeCore::drop(*m);
-          *stays = n->prev;
+          *stays = prev;
           TapeCore::drop(*n);
         }
       }
+      if (n == floor) break;
       n = prev;
     }
   } catch (...) {

@@ -63,15 +63,17 @@ struct Node {
   const OpTable* table;
   Node* prev;
   std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
-  std::uint32_t input_count : 30;
+  std::uint32_t input_count : 29;
+  std::uint32_t bare : 1;  // holds nothing but its value: no constants, no op to destroy
   std::uint32_t
       dense : 1;  // elementwise: every input is a constant number or has the result's elements in its order
-  std::uint32_t alike : 1;  // and is a node's value, like the result (TapeCore::record_alike)
+  std::uint32_t alike : 1;  // and is a node's value (TapeCore::record_alike)
   std::uint32_t mark = 0;   // of the latest sweep that found this node to depend on its leaves
 
   Input* inputs() { return reinterpret_cast<Input*>(this + 1); }
   const Input* inputs() const { return reinterpret_cast<const Input*>(this + 1); }
   void* op() { return inputs() + input_count; }
+  std::uint32_t& result_number() { return *static_cast<std::uint32_t*>(op()); }  // of TapeCore::record_result
   Block* input_block(std::size_t i) const {
     const Input in = inputs()[i];
     return in.node() ? in.node()->value : in.constant();
@@ -110,14 +112,23 @@ class TapeCore : public TapeState {
   [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes,
                                             const OpTable* table, std::size_t inputs,
                                             std::size_t op_bytes) {
-    constexpr std::size_t header = sizeof(Block) + 2 * sizeof(Size);
-    reserve(header + bytes + alignment(bytes) + node_bytes(inputs, op_bytes));
-    Block* b = place_header(place(header, bytes), model, reinterpret_cast<Block*>(chunks_) - 1);
-    b->base = b->holder;
-    b->elements = reinterpret_cast<char*>(b) + header;
+    reserve(common_header + bytes + alignment(bytes) + node_bytes(inputs, op_bytes));
+    Block* b = place_common(model, bytes);
     Node* n = place_node(table, inputs, op_bytes, b, true);
-    n->alike = true;
+    n->alike = n->bare = true;
     return n;
+  }
+  // The node of several results to come, all of whose inputs have values like them.
+  Node* record_several(const OpTable* table, std::size_t inputs, std::size_t op_bytes) {
+    reserve(node_bytes(inputs, op_bytes));
+    Node* n = place_node(table, inputs, op_bytes, nullptr, true);
+    n->alike = n->bare = true;
+    return n;
+  }
+  // Memory for a value like one that is common.
+  Block* new_common(const Block& model, std::size_t bytes) {
+    reserve(common_header + bytes + alignment(bytes));
+    return place_common(model, bytes);
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
@@ -132,14 +143,19 @@ class TapeCore : public TapeState {
   // A view that lies in the tape: of the first elements of `whole`, the value of an earlier node, without gaps. It counts as no
   // owner of them: the node before it is one for longer. Null for large parts, and matrices that could be packed.
   Block* new_part(Block& whole, const Size* sizes, std::size_t rank);
-  // The same of a part's shape, `bytes` behind it.
-  Block* new_part_like(const Block& part, std::size_t bytes) {
-    const std::size_t header = part.header();
-    reserve(header);
+  // The node of one of several results. It knows which, and holds nothing but its value.
+  Node* record_result(Node& whole, std::uint32_t number, Block* value) {
+    reserve(node_bytes(1, sizeof(number)));
+    return place_result(whole, number, value);
+  }
+  // The same for a part of the shape of `part` (see new_part), `bytes` behind it.
+  Node* record_part(Node& whole, std::uint32_t number, const Block& part, std::size_t header,
+                    std::size_t bytes) {
+    reserve(header + node_bytes(1, sizeof(number)));
     Block* b = place_header(at_, part, reinterpret_cast<Block*>(chunks_) - 1);
     at_ += header;
     b->elements = static_cast<char*>(part.elements) + bytes;
-    return b;
+    return place_result(whole, number, b);
   }
 
   void set_input(Node* n, std::size_t i, const Handle& h) {
@@ -182,12 +198,20 @@ class TapeCore : public TapeState {
     n->prev = last_;
     n->value = value;
     n->slot = 0;
-    n->input_count = static_cast<std::uint32_t>(inputs) & 0x3fffffffU;
+    n->input_count = static_cast<std::uint32_t>(inputs) & 0x1fffffffU;
+    n->bare = false;
     n->dense = dense;
     n->alike = false;
     n->mark = 0;
     last_ = n;
     return n;
+  }
+  [[gnu::always_inline]] Node* place_result(Node& whole, std::uint32_t number, Block* value) {
+    Node* r = place_node(&result_table, 1, sizeof(number), value, false);
+    r->inputs()[0] = Input(&whole);
+    r->result_number() = number;
+    r->bare = true;
+    return r;
   }
   static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? 63 : 31; }
   // In a tape the elements follow the header at once.
@@ -214,6 +238,15 @@ class TapeCore : public TapeState {
     b->size_class = model.size_class;
     return b;
   }
+  // A value like one that is common (Block::is_common).
+  static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
+  [[gnu::always_inline]] Block* place_common(const Block& model, std::size_t bytes) {
+    Block* b =
+        place_header(place(common_header, bytes), model, reinterpret_cast<Block*>(chunks_) - 1);
+    b->base = b->holder;
+    b->elements = reinterpret_cast<char*>(b) + common_header;
+    return b;
+  }
   void clear();
   static void drop(Node& n);  // lets go of what it holds
   static Block* view_of(Block* value);
@@ -222,6 +255,7 @@ class TapeCore : public TapeState {
   char* at_ = nullptr;
   char* end_ = nullptr;
   Chunk* chunks_ = nullptr;
+  const Block* latest_ = nullptr;  // of the common values that new_value made; the next is often like it
   std::size_t bytes_ = 0;  // of all chunks
   Pool* pool_ = nullptr;
   std::uint64_t born_ = 0;

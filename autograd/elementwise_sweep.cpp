@@ -1,0 +1,329 @@
+// Elementwise ops: the cotangents of their inputs.
+#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/kernels/strided_map.hpp"
+
+namespace unroll::detail {
+namespace {
+
+Node& result_node(Node& n, std::size_t K, std::size_t k) {
+  return K > 1 ? *static_cast<Node**>(n.op())[k] : n;
+}
+
+// What a node's inputs are to get: computed cotangents, or the result's own.
+struct Wanted {
+  bool computed[max_inputs];
+  std::size_t computed_count = 0, passed_on = 0;
+
+  template <class T>
+  Wanted(const Node& n, const Sweep& sweep, const ElementwiseTable<T>& table, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool wanted = table.unit[i] != 0 && sweep.wants(n, i);
+      computed[i] = wanted && table.unit[i] == 2;
+      computed_count += computed[i];
+      passed_on += wanted && table.unit[i] == 1;
+    }
+  }
+  // Only one input of f(x, x) may write into the target's cotangent.
+  bool is_first(const Node& n, std::size_t i) const {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (computed[j] && n.inputs()[j].node() == n.inputs()[i].node()) return false;
+    }
+    return true;
+  }
+};
+
+// Operands of any shapes and layouts.
+template <class T>
+[[gnu::noinline]] void sweep_strided(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  const std::size_t N = table.inputs, K = table.results;
+  // Cotangents of the results; one that nothing reached is zero.
+  static constexpr T zero = 0;
+  Ref g[max_results];
+  Source<T> sources[max_operands];
+  const Shape shape = result_node(n, K, 0).value->shape();
+  for (std::size_t k = 0; k < K; ++k) {
+    Node& r = result_node(n, K, k);
+    g[k] = sweep.take_block<T>(r);
+    sources[k] = g[k] ? Source<T>{g[k]->template data<T>(), g[k].get()} : Source<T>{&zero, nullptr};
+    sources[K + k] = {r.value->data<T>(), r.value};
+  }
+  Wanted wanted(n, sweep, table, N);
+  if (wanted.computed_count > 0) {
+    T* out[max_inputs];
+    Block* fresh[max_inputs];
+    unsigned accumulate = 0;
+    // A cotangent that is computed may be written over g.
+    bool reuse = K == 1 && wanted.passed_on == 0 && g[0]->exclusive();
+    for (std::size_t i = 0; i < N; ++i) {
+      Block* x = n.input_block(i);
+      sources[2 * K + i] = {x->data<T>(), x};
+      out[i] = nullptr;
+      fresh[i] = nullptr;
+      if (!wanted.computed[i]) continue;
+      const bool same = has_shape(*x, shape);
+      Block* sum =
+          same && wanted.is_first(n, i) ? writable_block(n.inputs()[i].node()->slot) : nullptr;
+      if (sum) {
+        accumulate |= 1U << i;
+        out[i] = sum->data<T>();
+        continue;
+      }
+      if (same && reuse) {
+        reuse = false;
+        fresh[i] = g[0].get();
+      } else {
+        fresh[i] = new_block<T>(shape).give();
+      }
+      out[i] = fresh[i]->template data<T>();
+    }
+    run_map(table.backward, shape, sources, N + 2 * K, out, N, accumulate, elementwise_op(n, K));
+    for (std::size_t i = 0; i < N; ++i) {
+      if (!fresh[i]) continue;
+      Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);
+      sweep.add(*n.inputs()[i].node(), Broadcasted<T>{Var<T>(Handle(std::move(d)))});
+    }
+  }
+  for (std::size_t i = 0; wanted.passed_on > 0 && i < N; ++i) {
+    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
+    Ref d = --wanted.passed_on == 0 ? std::move(g[0]) : g[0];
+    sweep.add(*n.inputs()[i].node(), Broadcasted<T>{Var<T>(Handle(std::move(d)))});
+  }
+}
+
+// Where the cotangent of one of several results may be written: its slot's from then on. Null where there is no such place.
+inline Block* room_for(Node& n) {
+  if (n.slot || n.table->kind != OpTable::Kind::result) return nullptr;
+  Node& whole = *n.inputs()[0].node();
+  Block* room = whole.table->room ? whole.table->room(whole, n) : nullptr;
+  n.slot = reinterpret_cast<std::uintptr_t>(room);
+  return room;
+}
+
+// Gives g, which has the elements of y in their order, to a target; the last one of several gets the block itself.
+template <class T>
+[[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
+                                           Sweep& sweep) {
+  if (Block* sum = writable_block(target.slot)) {
+    T* __restrict to = sum->data<T>();
+    const T* __restrict from = g->data<T>();
+    const Size n = y.size();
+    for (Size i = 0; i < n; ++i) to[i] += from[i];
+    return;
+  }
+  if (Block* room = room_for(target)) {
+    std::copy_n(g->data<T>(), y.size(), room->data<T>());
+    return;
+  }
+  Ref d = last ? Ref(std::exchange(g, nullptr)) : Ref::share(g);
+  if (target.slot == 0 && target.value->rank == y.rank) {
+    target.slot = reinterpret_cast<std::uintptr_t>(d.give());
+  } else {
+    sweep.add_same_size<T>(target, std::move(d));
+  }
+}
+
+// Where a kernel writes the cotangents of a node's operands: into a sum that is there already, into room that a split has, over
+// the result's own cotangent, or into new blocks, which are delivered when it has run.
+template <class T, std::size_t room>
+struct Destinations {
+  T* out[room];
+  Node* target[room];  // null: nothing is written
+  Block* fresh[room];
+  unsigned accumulate = 0;
+
+  void none(std::size_t i) {
+    out[i] = nullptr;
+    target[i] = nullptr;
+    fresh[i] = nullptr;
+  }
+  // `g`: a block of the result's rank that may be written over, or null; it is taken.
+  [[gnu::always_inline]] void choose(std::size_t i, Node& m, Block*& g, std::size_t rank) {
+    target[i] = &m;
+    fresh[i] = nullptr;
+    if (Block* sum = writable_block(m.slot); sum && !is_repeated(i)) {
+      accumulate |= 1U << i;
+      out[i] = sum->data<T>();
+    } else if (Block* place = room_for(m)) {
+      out[i] = place->data<T>();
+    } else {
+      const Block& x = *m.value;
+      fresh[i] = g && x.rank == rank ? std::exchange(g, nullptr) : new_like(this_pool(), x);
+      out[i] = fresh[i]->template data<T>();
+    }
+  }
+  // Only one operand of f(x, x) may write into the target's sum.
+  bool is_repeated(std::size_t i) const {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (target[j] == target[i]) return true;
+    }
+    return false;
+  }
+  [[gnu::always_inline]] void deliver(Sweep& sweep, std::size_t count) const {
+#pragma GCC unroll 3
+    for (std::size_t i = 0; i < count; ++i) {
+      if (fresh[i]) sweep.add_block<T>(*target[i], Ref(fresh[i]));
+    }
+  }
+};
+
+// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for others, and for a cotangent that
+// is not one whole array.
+template <class T, std::size_t N>
+bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  for (std::size_t i = 0; i < N; ++i) {
+    if (table.unit[i] == 2) return false;
+  }
+  auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
+  if (!g || !g->contiguous) return false;
+  n.slot = 0;
+  Node* before = nullptr;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < N; ++i) {
+    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
+    if (before) pass_on<T>(*before, g, false, *n.value, sweep);
+    before = n.inputs()[i].node();
+  }
+  if (before) pass_on<T>(*before, g, true, *n.value, sweep);
+  if (g) release(g);
+  return true;
+}
+
+// A node that was recorded by apply_alike and computes each operand's cotangent. False, with nothing done, for others.
+template <class T, std::size_t N>
+bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
+  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    if (table.unit[i] != 2 || !sweep.wants(*n.inputs()[i].node())) return false;
+  }
+  Block* g[results_room];
+  const T* in[room + 2 * results_room];
+  for (std::size_t k = 0; k < K; ++k) {
+    const Node& r = result_node(n, K, k);
+    g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);
+    if (!g[k] || !g[k]->contiguous) return false;
+    in[k] = g[k]->template data<T>();
+    in[K + k] = r.value->data<T>();
+  }
+  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
+  Block* over = K == 1 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
+  Destinations<T, room> to;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    Node& m = *n.inputs()[i].node();
+    in[2 * K + i] = m.value->data<T>();
+    to.choose(i, m, over, 2);
+  }
+  if (const Size size = product(result_node(n, K, 0).value->sizes(), 2)) {
+    table.backward(to.out, in, nullptr, size, to.accumulate, elementwise_op(n, K));
+  }
+  to.deliver(sweep, count);
+  if (over) release(over);
+  for (std::size_t k = 0; k < K; ++k) {
+    if (g[k]) release(g[k]);
+  }
+  return true;
+}
+
+// A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
+template <class T, std::size_t N>
+bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
+  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
+  static constexpr T zero = 0;
+  const T* in[room + 2 * results_room];
+  Size step[room + 2 * results_room];
+  Block* g[results_room];
+  for (std::size_t k = 0; k < K; ++k) {
+    Node& r = result_node(n, K, k);
+    g[k] = reinterpret_cast<Block*>(r.slot);
+    if (r.slot & 1) return false;
+    if (g[k] && !g[k]->contiguous) {  // a broadcast, mostly: written out where that is cheap
+      if (g[k]->size() * static_cast<Size>(sizeof(T)) > small_value) return false;
+      Ref whole = contiguous(g[k]);
+      release(g[k]);
+      g[k] = whole.give();
+      r.slot = reinterpret_cast<std::uintptr_t>(g[k]);
+    }
+    in[k] = g[k] ? g[k]->template data<T>() : &zero;
+    in[K + k] = r.value->data<T>();
+    step[K + k] = r.value->rank != 0;
+    step[k] = g[k] && r.value->rank != 0;
+  }
+  Block& y = *result_node(n, K, 0).value;
+  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
+  Node* passed_on[room];  // whom the result's own cotangent is passed on to
+  std::size_t passed_count = 0;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    if (table.unit[i] == 1 && sweep.wants(n, i)) passed_on[passed_count++] = n.inputs()[i].node();
+  }
+  Block* over = K == 1 && passed_count == 0 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
+  Destinations<T, room> to;
+  bool computes = false;
+#pragma GCC unroll 3
+  for (std::size_t i = 0; i < count; ++i) {
+    const Input input = n.inputs()[i];
+    Node* const m = input.node();
+    const Block* x = m ? m->value : input.constant();
+    in[2 * K + i] = x->data<T>();
+    step[2 * K + i] = x->rank != 0;
+    if (m && table.unit[i] == 2 && sweep.wants(*m)) {
+      computes = true;
+      to.choose(i, *m, over, y.rank);
+    } else {
+      to.none(i);
+    }
+  }
+  if (computes) {
+    if (const Size size = y.size()) {
+      table.backward(to.out, in, step, size, to.accumulate, elementwise_op(n, K));
+    }
+    to.deliver(sweep, count);
+  }
+  if (over) release(over);
+  for (std::size_t k = 0; k < passed_count; ++k) {
+    pass_on<T>(*passed_on[k], g[0], k + 1 == passed_count, y, sweep);
+  }
+  for (std::size_t k = 0; k < K; ++k) {
+    if (g[k]) release(g[k]);
+  }
+  return true;
+}
+
+}  // namespace
+
+template <class T, std::size_t N>
+void sweep_elementwise(Node& n, Sweep& sweep) {
+  const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
+  const std::size_t K = N ? 1 : table.results;
+  if (!sweep.recorded()) {
+    if (n.alike && sweep_alike<T, N>(n, sweep, table)) return;
+    if constexpr (N > 0) {
+      if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
+    }
+  }
+  bool any = K == 1;
+  for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
+  if (any) {
+    if (sweep.recorded()) {
+      table.rule(n, sweep);
+    } else if (!n.dense || !sweep_dense<T, N>(n, sweep, table)) {
+      sweep_strided(n, sweep, table);
+    }
+  }
+  for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
+}
+
+namespace {
+template <class T, std::size_t... N>
+constexpr auto all_counts(std::index_sequence<N...>) {
+  return std::tuple{&sweep_elementwise<T, N>...};
+}
+// Naming a function makes the compiler emit it.
+[[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
+[[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
+}  // namespace
+
+}  // namespace unroll::detail
