@@ -175,10 +175,10 @@ TEST_CASE_TEMPLATE("Rows that are values of a tape have the bits of vectors", T,
   // which are added to what is there already: there a product and a sum could become one rounding.
   for (const Map<T>& op : elementwise_ops<T>()) {
     for (const Size n : {1, 5, 8, 16, 32, 48, 64, 67}) {
-      const auto in_shape = [&](const Shape& shape) {
+      const auto in_shapes = [&](const Shape& first, const Shape& others) {
         Vars<T> x;
         for (const auto& v : values<T>(op.inputs))
-          x.push_back(reshape(stored(slice(v, 0, {0, n})), shape));
+          x.push_back(reshape(stored(slice(v, 0, {0, n})), x.empty() ? first : others));
         const auto f = [&](const Vars<T>& at) {
           Vars<T> y;
           for (const auto& v : at) y.push_back(v * T(1));
@@ -188,12 +188,15 @@ TEST_CASE_TEMPLATE("Rows that are values of a tape have the bits of vectors", T,
         };
         const auto back = vjp(f, x);
         Vars<T> all = back.value, u;
-        for (const auto& y : back.value) u.push_back(y * T(0.37) + x[0]);
+        for (const auto& y : back.value) u.push_back(y * T(0.37) + reshape(x[0], y.shape()));
         for (const auto& g : back.pullback(u)) all.push_back(g);
         return all;
       };
-      expect_bits(op.name + ", " + std::to_string(n) + " elements", in_shape(Shape{1, n}),
-                  in_shape(Shape{n}), [](Size k) { return k; });
+      const Vars<T> vectors = in_shapes(Shape{n}, Shape{n});
+      const std::string name = op.name + ", " + std::to_string(n) + " elements";
+      expect_bits(name, in_shapes(Shape{1, n}, Shape{1, n}), vectors, [](Size k) { return k; });
+      expect_bits(name + ", the first a matrix", in_shapes(Shape{1, n}, Shape{n}), vectors,
+                  [](Size k) { return k; });
     }
   }
 }

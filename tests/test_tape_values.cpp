@@ -6,6 +6,7 @@
 
 #include "reuse_memory.hpp"
 #include "unroll/autograd/autograd.hpp"
+#include "unroll/autograd/check.hpp"
 #include "unroll/autograd/random.hpp"
 #include "unroll/autograd/xtensor.hpp"
 
@@ -126,4 +127,48 @@ TEST_CASE("split and unbind gather cotangents: all parts, some, one twice, on to
           const auto p = split<2>(u, 0);
           return sum(matmul(reshape(p[0], {2, 3}), transpose(reshape(p[1], {2, 3}))));
         }) == std::vector<double>{17, 19, 21, 17, 19, 21, 5, 7, 9, 5, 7, 9});
+}
+
+TEST_CASE("A vector beside matrices of one row gets a cotangent of its own shape") {
+  const V x = normal<double>(Key(1), {1, 5}), b = normal<double>(Key(2), {5});
+  const auto same = [](const V& a, const V& expected) {
+    REQUIRE(a.shape() == expected.shape());
+    for (std::size_t i = 0; i < 5; ++i)
+      CHECK(a.to_vector()[i] == doctest::Approx(expected.to_vector()[i]).epsilon(1e-14));
+  };
+  // A product and a sum, each the first to reach b and on top of another; b in place of both operands.
+  const auto product = [](const V& m, const V& v) {
+    const V y = m * 3, row = v * 2;  // values of the tape
+    return sum(y * row + row) + sum(y * row) + sum((y + row) * (row * row));
+  };
+  const auto [dx, db] = grad(product)(x, b);
+  same(dx, reshape(12 * b + 12 * square(b), {1, 5}));
+  same(db, 12 * reshape(x, {5}) + 2 + 24 * reshape(x, {5}) * b + 24 * square(b));
+  // The same in one node with two results, of which one, the other, or both are used, and with an operand twice.
+  for (const unsigned used : {1U, 2U, 3U}) {
+    CAPTURE(used);
+    const auto f = [used](const V& m, const V& v) {
+      const V y = m * 3, row = v * 2;
+      const auto [p, q] = fuse(
+          [](auto a, auto r, auto again, auto s) {
+            return std::tuple{tanh(a) * r + again, sigmoid(s) * a};
+          },
+          y, row, y, row);
+      V total = sum(y * row);
+      if (used & 1) total = total + sum(p * row);
+      if (used & 2) total = total + sum(square(q));
+      return total;
+    };
+    const auto by_ops = [used](const V& m, const V& v) {
+      const V y = reshape(m, {5}) * 3, row = v * 2;
+      V total = sum(y * row);
+      if (used & 1) total = total + sum((tanh(y) * row + y) * row);
+      if (used & 2) total = total + sum(square(sigmoid(row) * y));
+      return total;
+    };
+    const auto fused = grad(f)(x, b), plain = grad(by_ops)(x, b);
+    same(std::get<0>(fused), std::get<0>(plain));
+    same(std::get<1>(fused), std::get<1>(plain));
+    CHECK_NOTHROW(check_grads(f, std::tuple{x, b}));
+  }
 }
