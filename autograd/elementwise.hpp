@@ -29,7 +29,8 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
 namespace detail {
 
 // A loop over contiguous memory; an input whose step is 0 is one number (`step` is null where there is none), an output may be
-// null. Outputs whose bit is set in `accumulate` are added to. `op` is the op object or lambda.
+// null. Outputs whose bit is set in `accumulate` are added to, after those before them were written: they may be one array.
+// `op` is the op object or lambda.
 template <class T>
 using MapFunction = void (*)(T* const* out, const T* const* in, const Size* step, Size n,
                              unsigned accumulate, const void* op);

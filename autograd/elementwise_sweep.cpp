@@ -23,13 +23,6 @@ struct Wanted {
       passed_on += wanted && table.unit[i] == 1;
     }
   }
-  // Only one input of f(x, x) may write into the target's cotangent.
-  bool is_first(const Node& n, std::size_t i) const {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (computed[j] && n.inputs()[j].node() == n.inputs()[i].node()) return false;
-    }
-    return true;
-  }
 };
 
 // Operands of any shapes and layouts.
@@ -61,8 +54,7 @@ template <class T>
       fresh[i] = nullptr;
       if (!wanted.computed[i]) continue;
       const bool same = has_shape(*x, shape);
-      Block* sum =
-          same && wanted.is_first(n, i) ? writable_block(n.inputs()[i].node()->slot) : nullptr;
+      Block* sum = same ? writable_block(n.inputs()[i].node()->slot) : nullptr;
       if (sum) {
         accumulate |= 1U << i;
         out[i] = sum->data<T>();
@@ -140,7 +132,7 @@ struct Destinations {
   [[gnu::always_inline]] void choose(std::size_t i, Node& m, Block*& g, std::size_t rank) {
     target[i] = &m;
     fresh[i] = nullptr;
-    if (Block* sum = writable_block(m.slot); sum && !is_repeated(i)) {
+    if (Block* sum = writable_block(m.slot)) {  // in f(x, x), also the cotangent of the first x
       accumulate |= 1U << i;
       out[i] = sum->data<T>();
     } else if (Block* place = room_for(m)) {
@@ -150,13 +142,6 @@ struct Destinations {
       fresh[i] = g && x.rank == rank ? std::exchange(g, nullptr) : new_like(this_pool(), x);
       out[i] = fresh[i]->template data<T>();
     }
-  }
-  // Only one operand of f(x, x) may write into the target's sum.
-  bool is_repeated(std::size_t i) const {
-    for (std::size_t j = 0; j < i; ++j) {
-      if (target[j] == target[i]) return true;
-    }
-    return false;
   }
   [[gnu::always_inline]] void deliver(Sweep& sweep, std::size_t count) const {
 #pragma GCC unroll 3
