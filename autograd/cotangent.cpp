@@ -16,7 +16,7 @@ struct Pending {
   Size product_bytes = 0;
   // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
   Ref rows_room;
-  Size row_count = 0, a_width = 0, b_width = 0;
+  Size row_count = 0, a_width = 0, b_width = 0, rows_left = 0;
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
@@ -24,7 +24,7 @@ struct Pending {
     dense = Var<T>();
     products.clear();
     rows_room = Ref();
-    row_count = 0;
+    row_count = rows_left = 0;
     regions.clear();
     rows.clear();
     product_bytes = 0;
@@ -169,6 +169,7 @@ void settle_products(Pending<T>& p, const Shape& shape) {
     gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step},
          Matrix<T>{rows + p.a_width, step, 1}, out->data<T>(), p.b_width, accumulate);
     accumulate = true;
+    p.rows_left += p.row_count;
     p.row_count = 0;
   }
   if (!p.products.empty()) {
@@ -191,27 +192,35 @@ void settle_products(Pending<T>& p, const Shape& shape) {
   p.dense = Var<T>(Handle(std::move(out)));
 }
 
+// Room for more rows than wait so far, side by side.
+template <class T>
+[[gnu::noinline]] void widen_rows(Pending<T>& p) {
+  const Size step = p.a_width + p.b_width, count = std::max<Size>(2 * p.row_count, 64);
+  Ref wider = new_block<T>(Shape{count * step});
+  if (p.row_count > 0) {
+    std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
+  }
+  p.rows_room = std::move(wider);
+  p.rows_left = count - p.row_count;
+}
 // Copies short rows behind those that wait; false when they are better kept as they are.
 template <class T>
 bool append_rows(Pending<T>& p, const Block& a, const Block& b) {
   constexpr Size short_row = 1024;
-  const Size k = a.sizes()[0], m = a.sizes()[1], n = b.sizes()[1], step = m + n;
-  if (k != 1 || step > short_row || !a.contiguous || !b.contiguous) return false;
-  if (p.row_count > 0 && (p.a_width != m || p.b_width != n)) return false;
-  const Size capacity = p.rows_room ? p.rows_room->size() : 0;
-  if ((p.row_count + 1) * step > capacity) {
-    Ref wider = new_block<T>(Shape{std::max(2 * capacity, 64 * step)});
-    if (p.row_count > 0) {
-      std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
-    }
-    p.rows_room = std::move(wider);
+  const Size m = a.sizes()[1], n = b.sizes()[1], step = m + n;
+  if (a.sizes()[0] != 1 || step > short_row || !a.contiguous || !b.contiguous) return false;
+  if (p.a_width != m || p.b_width != n) {
+    if (p.row_count > 0) return false;
+    p.a_width = m;
+    p.b_width = n;
+    p.rows_left = 0;
   }
+  if (p.rows_left == 0) widen_rows(p);
   T* to = p.rows_room->template data<T>() + p.row_count * step;
-  std::copy_n(a.data<T>(), m, to);
-  std::copy_n(b.data<T>(), n, to + m);
-  p.a_width = m;
-  p.b_width = n;
+  std::memcpy(to, a.data<T>(), static_cast<std::size_t>(m) * sizeof(T));
+  std::memcpy(to + m, b.data<T>(), static_cast<std::size_t>(n) * sizeof(T));
   ++p.row_count;
+  --p.rows_left;
   return true;
 }
 

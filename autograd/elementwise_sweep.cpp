@@ -114,40 +114,42 @@ template <class T>
   }
 }
 
-// Where a kernel writes the cotangents of a node's operands: into a sum that is there already, into room that a split has, over
-// the result's own cotangent, or into new blocks, which are delivered when it has run.
+// Where a kernel writes the cotangents of a node's operands: into a sum that is there already (in f(x, x), also the cotangent of
+// the first x), into room that a split has, over the result's own cotangent, or into new blocks.
 template <class T, std::size_t room>
 struct Destinations {
   T* out[room];
-  Node* target[room];  // null: nothing is written
-  Block* fresh[room];
   unsigned accumulate = 0;
+  // Blocks to be added to what cannot be written to.
+  std::size_t late_count = 0;
+  Node* late_target[room];
+  Block* late[room];
 
-  void none(std::size_t i) {
-    out[i] = nullptr;
-    target[i] = nullptr;
-    fresh[i] = nullptr;
-  }
   // `g`: a block of the result's rank that may be written over, or null; it is taken.
   [[gnu::always_inline]] void choose(std::size_t i, Node& m, Block*& g, std::size_t rank) {
-    target[i] = &m;
-    fresh[i] = nullptr;
-    if (Block* sum = writable_block(m.slot)) {  // in f(x, x), also the cotangent of the first x
+    if (Block* sum = writable_block(m.slot)) {
       accumulate |= 1U << i;
       out[i] = sum->data<T>();
-    } else if (Block* place = room_for(m)) {
+      return;
+    }
+    if (Block* place = room_for(m)) {
       out[i] = place->data<T>();
+      return;
+    }
+    const Block& x = *m.value;
+    Block* d = g && x.rank == rank ? std::exchange(g, nullptr) : new_like(this_pool(), x);
+    out[i] = d->data<T>();
+    if (m.slot == 0) {
+      m.slot = reinterpret_cast<std::uintptr_t>(d);
     } else {
-      const Block& x = *m.value;
-      fresh[i] = g && x.rank == rank ? std::exchange(g, nullptr) : new_like(this_pool(), x);
-      out[i] = fresh[i]->template data<T>();
+      late_target[late_count] = &m;
+      late[late_count++] = d;
     }
   }
-  [[gnu::always_inline]] void deliver(Sweep& sweep, std::size_t count) const {
-#pragma GCC unroll 3
-    for (std::size_t i = 0; i < count; ++i) {
-      if (fresh[i]) sweep.add_block<T>(*target[i], Ref(fresh[i]));
-    }
+  // Once the kernel has run.
+  void deliver(Sweep& sweep) const {
+    for (std::size_t k = 0; k < late_count; ++k)
+      sweep.add_block<T>(*late_target[k], Ref(late[k]));
   }
 };
 
@@ -203,7 +205,7 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   if (const Size size = product(result_node(n, K, 0).value->sizes(), 2)) {
     table.backward(to.out, in, nullptr, size, to.accumulate, elementwise_op(n, K));
   }
-  to.deliver(sweep, count);
+  to.deliver(sweep);
   if (over) release(over);
   for (std::size_t k = 0; k < K; ++k) {
     if (g[k]) release(g[k]);
@@ -258,14 +260,14 @@ bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
       computes = true;
       to.choose(i, *m, over, y.rank);
     } else {
-      to.none(i);
+      to.out[i] = nullptr;
     }
   }
   if (computes) {
     if (const Size size = y.size()) {
       table.backward(to.out, in, step, size, to.accumulate, elementwise_op(n, K));
     }
-    to.deliver(sweep, count);
+    to.deliver(sweep);
   }
   if (over) release(over);
   for (std::size_t k = 0; k < passed_count; ++k) {

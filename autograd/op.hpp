@@ -179,7 +179,6 @@ Var<T> apply(const Op& op, const Var<T>& first, const Rest&... rest) {
   std::size_t i = 0;
   tape->set_input(n, i++, first.handle());
   (tape->set_input(n, i++, rest.handle()), ...);
-  n->bare = std::is_trivially_destructible_v<Op> && first.is_tracked() && (rest.is_tracked() && ...);
   new (n->op()) Op(op);
   return Var<T>(detail::Handle(n, tape));
 }

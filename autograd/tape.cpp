@@ -137,11 +137,8 @@ void TapeCore::add_chunk(std::size_t at_least) {
   end_ = reinterpret_cast<char*>(c) + bytes;
 }
 
-Block* TapeCore::new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
+Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
-  if (rank == 2 && latest_ && latest_->dtype == dtype && equal_sizes(latest_->sizes(), sizes, 2)) {
-    return new_common(*latest_, static_cast<std::size_t>(product(sizes, 2)) * element);
-  }
   const Layout layout(element, sizes, rank);
   if (bypass_pool || layout.bytes > std::size_t{small_value})
     return new_block(*pool_, dtype, element, sizes, rank);

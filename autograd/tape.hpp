@@ -132,7 +132,14 @@ class TapeCore : public TapeState {
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
-  Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank);
+  Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
+    if (rank == 2 && latest_ && latest_->dtype == dtype &&
+        equal_sizes(latest_->sizes(), sizes, 2)) {
+      const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
+      return new_common(*latest_, static_cast<std::size_t>(product(sizes, 2)) * element);
+    }
+    return new_other_value(dtype, sizes, rank);
+  }
   // The same for a value of the model's type and shape, with `n` elements.
   Block* new_value_like(const Block& model, Size n) {
     if (!model.in_tape) return new_value(model.dtype, model.sizes(), model.rank);
@@ -181,6 +188,7 @@ class TapeCore : public TapeState {
 
  private:
   struct Chunk;
+  Block* new_other_value(Dtype dtype, const Size* sizes, std::size_t rank);
   friend class Sweep;  // which drops the nodes that it has passed
   void add_chunk(std::size_t at_least);
   [[gnu::always_inline]] void reserve(std::size_t bytes) {

@@ -245,7 +245,7 @@ namespace {
 // Are products of `rows` rows with w computed from a packed form?
 template <class T>
 bool packs(const Block& w, Size rows, Size a_column) {
-  return gemm_path() == GemmPath::own && w.packable && w.size() > 0 && rows > 0 && a_column == 1 &&
+  return gemm_path() == GemmPath::own && w.packable && rows > 0 && a_column == 1 &&
          (rows == 1 || own_tiles);
 }
 template <class T>
@@ -255,16 +255,14 @@ int packed_lanes(Size rows, Size n) {
 
 // The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one.
 template <class T>
-const T* kept_form(Block& w, bool transposed, Size rows, const Matrix<T>& b, Size k, Size n,
-                   bool now) {
-  std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + (rows == 1)];
+[[gnu::noinline]] const T* make_form(std::atomic<std::uintptr_t>& form, int lanes,
+                                     const Matrix<T>& b, Size k, Size n, bool now) {
   std::uintptr_t state = form.load(std::memory_order_acquire);
   if (state == 0 && !now) {
     form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
     return nullptr;
   }
   if (state <= 1) {
-    const int lanes = packed_lanes<T>(rows, n);
     Ref packed = new_block<T>(Shape{panels_size<T>(k, n, lanes)});
     pack(packed->template data<T>(), b, k, n, lanes);
     const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
@@ -276,6 +274,15 @@ const T* kept_form(Block& w, bool transposed, Size rows, const Matrix<T>& b, Siz
     }
   }
   return reinterpret_cast<Block*>(state)->data<T>();
+}
+template <class T>
+const T* kept_form(Block& w, bool transposed, Size rows, int lanes, const Matrix<T>& b, Size k,
+                   Size n, bool now) {
+  std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + (rows == 1)];
+  const std::uintptr_t state = form.load(std::memory_order_acquire);
+  if (state > 1) [[likely]]
+    return reinterpret_cast<Block*>(state)->data<T>();
+  return make_form(form, lanes, b, k, n, now);
 }
 
 template <class T>
@@ -302,7 +309,7 @@ void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c
   }
   ++calls;
   const int lanes = packed_lanes<T>(m, n);
-  Panels<T> panels{kept_form(w, transposed, m, b, k, n, false), k, n, lanes};
+  Panels<T> panels{kept_form(w, transposed, m, lanes, b, k, n, false), k, n, lanes};
   if (!panels.data) panels = pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
   multiply_packed(m, a.data, a.row, panels, c, c_row, accumulate);
 }
@@ -315,8 +322,8 @@ RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
       n_(w.sizes()[transposed ? 0 : 1]) {
   if (transposed) matrix_ = matrix_.transposed();
   if (!packs<T>(w, rows, 1)) return;
-  packed_ = kept_form(w, transposed, rows, matrix_, k_, n_, true);
   lanes_ = packed_lanes<T>(rows, n_);
+  packed_ = kept_form(w, transposed, rows, lanes_, matrix_, k_, n_, true);
 }
 template <class T>
 void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {

@@ -257,10 +257,10 @@ int row_lanes(Size n) {
 template <class T>
 void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
   for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
-    for (Size j = 0; j < b.count(); ++j) {
-      const Size first = j * b.width(), columns = std::min(b.width(), b.n - first);
-      tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.panel(j), c + first, 0, columns,
-                                                  accumulate);
+    constexpr Size width = Lanes * static_cast<Size>(Lane<T>::width);
+    for (Size first = 0; first < b.n; first += width) {
+      tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.data + first * b.k, c + first, 0,
+                                                  std::min(width, b.n - first), accumulate);
     }
   });
 }

@@ -9,6 +9,7 @@ namespace {
 
 using detail::Block;
 using detail::Handle;
+using detail::Input;
 using detail::Matrix;
 using detail::Node;
 using detail::Ref;
@@ -142,21 +143,23 @@ struct Linear {
   // The rules below for matrices: what a recurrent network does at each step.
   template <class T>
   static bool sweep_values(Node& n, Sweep& sweep) {
-    const Block &x = *n.input_block(0), &y = *n.value;
-    Block& w = *n.input_block(1);
+    const Input of_x = n.inputs()[0];
+    Node *const x_node = of_x.node(), *const w_node = n.inputs()[1].node();
+    Block& x = *(x_node ? x_node->value : of_x.constant());
+    Block& w = *(w_node ? w_node->value : n.inputs()[1].constant());
     auto* slot = reinterpret_cast<Block*>(n.slot);
     if ((n.slot & 1) || x.rank != 2 || !slot->contiguous || !w.contiguous) return false;
-    const Ref g = sweep.take_block<T>(n);
-    const Size rows = y.sizes()[0], out = y.sizes()[1], in = x.sizes()[1];
-    if (sweep.wants(n, 0)) {
-      Node& target = *n.inputs()[0].node();
-      Block* sum = detail::writable_block(target.slot);
+    n.slot = 0;
+    const Ref g(slot);
+    if (x_node && sweep.wants(*x_node)) {
+      const Size rows = x.sizes()[0], out = w.sizes()[0], in = w.sizes()[1];
+      Block* sum = detail::writable_block(x_node->slot);
       Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), x));
       detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
                              (sum ? sum : fresh.get())->template data<T>(), in, sum != nullptr);
-      if (fresh) sweep.add_block<T>(target, std::move(fresh));
+      if (fresh) sweep.add_block<T>(*x_node, std::move(fresh));
     }
-    if (sweep.wants(n, 1)) sweep.add_product<T>(*n.inputs()[1].node(), *g, *n.input_block(0));
+    if (w_node && sweep.wants(*w_node)) sweep.add_product<T>(*w_node, *g, x);
     if (n.input_count > 2 && sweep.wants(n, 2)) {
       sweep.add(*n.inputs()[2].node(), detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
     }
