@@ -66,8 +66,8 @@ class Pool;
 // The calling thread's pool.
 Pool& local_pool();
 
-struct Block {
-  std::atomic<std::int32_t> refs;
+// What kind of block it is, in four bytes that can be compared at once.
+struct BlockKind {
   Dtype dtype;
   std::uint8_t rank;
   bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
@@ -77,6 +77,25 @@ struct Block {
   bool owns_part : 1;       // lies in another block's memory, and nobody else has its elements
   std::uint8_t unused : 3;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
+
+  std::uint32_t bits() const {
+    std::uint32_t all;
+    std::memcpy(&all, this, sizeof(all));
+    return all;
+  }
+  // The same type and rank, and the same fields in front of the elements?
+  bool same_form(const BlockKind& other) const {
+    BlockKind form{};
+    form.dtype = Dtype{0xff};
+    form.rank = 0xff;
+    form.contiguous = form.packable = true;
+    return ((bits() ^ other.bits()) & form.bits()) == 0;
+  }
+};
+static_assert(sizeof(BlockKind) == 4);
+
+struct Block : BlockKind {
+  std::atomic<std::int32_t> refs;
   union {
     Pool* pool;
     Block* holder;  // of a block that lies in another's memory
@@ -104,15 +123,15 @@ struct Block {
   bool alike(const Block& other) const {
     return contiguous && other.contiguous && same_shape(other);
   }
-  // Of a tape's value: a matrix with nothing but type and sizes in its header, the commonest kind of block.
+  // Of a tape's value: a matrix with nothing but type and sizes in its header, the commonest kind of block. Two of one kind, and
+  // with the same sizes, are alike.
   bool is_common() const {
-    return rank == 2 && contiguous && in_tape && !packable && !owns_part;
-  }
-  // Type, rank, kind and size class: common blocks with the same of these, and the same sizes, are alike.
-  std::uint32_t layout() const {
-    std::uint32_t bits;
-    std::memcpy(&bits, reinterpret_cast<const char*>(this) + offsetof(Block, dtype), sizeof(bits));
-    return bits;
+    BlockKind common{}, seen{};
+    common.rank = 2;
+    common.contiguous = common.in_tape = true;
+    seen.rank = 0xff;
+    seen.contiguous = seen.in_tape = seen.packable = seen.owns_part = true;
+    return (bits() & seen.bits()) == common.bits();
   }
   // From the beginning of a contiguous block to the end of its header.
   std::size_t header() const {

@@ -50,7 +50,7 @@ template <class T, std::size_t N>
     if (i > 0) {
       const Block& other = *c.block;
       if (c.tape != first.tape) return false;
-      const bool same = other.layout() == x.layout() && equal_sizes(other.sizes(), x.sizes(), 2);
+      const bool same = other.bits() == x.bits() && equal_sizes(other.sizes(), x.sizes(), 2);
       if (!same && !is_row(other, x)) return false;
     }
     nodes[i] = c.node;

@@ -85,7 +85,7 @@ template <class T>
 // Where the cotangent of one of several results may be written: its slot's from then on. Null where there is no such place.
 inline Block* room_for(Node& n) {
   if (n.slot || n.table->kind != OpTable::Kind::result) return nullptr;
-  Node& whole = *n.inputs()[0].node();
+  Node& whole = *n.inputs()[0].known_node();
   Block* room = whole.table->room ? whole.table->room(whole, n) : nullptr;
   n.slot = reinterpret_cast<std::uintptr_t>(room);
   return room;
@@ -182,7 +182,7 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
-    if (table.unit[i] != 2 || !sweep.wants(*n.inputs()[i].node())) return false;
+    if (table.unit[i] != 2 || !sweep.wants(*n.inputs()[i].known_node())) return false;
   }
   Block* g[results_room];
   const T* in[room + 2 * results_room];
@@ -198,7 +198,7 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   Destinations<T, room> to;
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
-    Node& m = *n.inputs()[i].node();
+    Node& m = *n.inputs()[i].known_node();
     in[2 * K + i] = m.value->data<T>();
     to.choose(i, m, over, 2);
   }
@@ -215,7 +215,7 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
 
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
-bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+[[gnu::noinline]] bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
   static constexpr T zero = 0;

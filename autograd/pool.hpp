@@ -61,14 +61,11 @@ class Pool {
     count(size_class);
     return b;
   }
-  // A block like a small matrix of a tape, if the next one of its class was like that when it was given back: its header still
+  // A block like a small matrix of a tape (Block::is_common), if the next one of its class was like that when it was given back: its header still
   // says so. Null otherwise.
   Block* take_alike(const Block& model) {
     Block* const b = free_[model.size_class];
-    if (!b || b->dtype != model.dtype || b->rank != 2 || !b->contiguous || b->packable ||
-        !equal_sizes(b->sizes(), model.sizes(), 2)) {
-      return nullptr;
-    }
+    if (!b || !b->same_form(model) || !equal_sizes(b->sizes(), model.sizes(), 2)) return nullptr;
     free_[model.size_class] = b->base;
     count(model.size_class);
     b->refs.store(1, std::memory_order_relaxed);

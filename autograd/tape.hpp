@@ -51,6 +51,7 @@ class Input {
   explicit Input(Node* n) : bits_(reinterpret_cast<std::uintptr_t>(n)) {}
   explicit Input(Block* b) : bits_(reinterpret_cast<std::uintptr_t>(b) | 1) {}
   Node* node() const { return bits_ & 1 ? nullptr : reinterpret_cast<Node*>(bits_); }
+  Node* known_node() const { return reinterpret_cast<Node*>(bits_); }  // where it can be nothing else
   Block* constant() const { return bits_ & 1 ? reinterpret_cast<Block*>(bits_ - 1) : nullptr; }
 
  private:
@@ -112,7 +113,7 @@ class TapeCore : public TapeState {
   [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes,
                                             const OpTable* table, std::size_t inputs,
                                             std::size_t op_bytes) {
-    reserve(common_header + bytes + alignment(bytes) + node_bytes(inputs, op_bytes));
+    reserve(common_header + bytes + largest_alignment + node_bytes(inputs, op_bytes));
     Block* b = place_common(model, bytes);
     Node* n = place_node(table, inputs, op_bytes, b, true);
     n->alike = n->bare = true;
@@ -127,7 +128,7 @@ class TapeCore : public TapeState {
   }
   // Memory for a value like one that is common.
   Block* new_common(const Block& model, std::size_t bytes) {
-    reserve(common_header + bytes + alignment(bytes));
+    reserve(common_header + bytes + largest_alignment);
     return place_common(model, bytes);
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
@@ -221,7 +222,8 @@ class TapeCore : public TapeState {
     r->bare = true;
     return r;
   }
-  static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? 63 : 31; }
+  static constexpr std::size_t largest_alignment = 63;
+  static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? largest_alignment : 31; }
   // In a tape the elements follow the header at once.
   static std::size_t value_room(const Block& model, std::size_t bytes) {
     return model.header() + bytes + alignment(bytes);

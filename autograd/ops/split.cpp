@@ -43,7 +43,7 @@ struct Parts {
       parts.add_regions(n, sweep);
     } else if (n.slot) {
       parts.settle_in_place(n, sweep);
-    } else if (detail::writable_block(n.inputs()[0].node()->slot)) {
+    } else if (detail::writable_block(n.inputs()[0].known_node()->slot)) {
       parts.add_regions(n, sweep);
     } else {
       parts.gather(n, sweep);
@@ -77,7 +77,7 @@ struct Parts {
   Block* place_of(std::uint32_t k) const { return reinterpret_cast<Block*>(headers + k * header); }
 
   [[gnu::noinline]] Block* make_room(Node& n) {
-    Block* whole = detail::new_like(detail::this_pool(), *n.inputs()[0].node()->value,
+    Block* whole = detail::new_like(detail::this_pool(), *n.inputs()[0].known_node()->value,
                                     alignof(Block) + count * header);
     n.slot = reinterpret_cast<std::uintptr_t>(whole);
     T* elements = whole->template data<T>();
@@ -112,7 +112,7 @@ struct Parts {
     // Only this thread can know of it so far.
     whole->refs.store(whole->refs.load(std::memory_order_relaxed) - in_place,
                       std::memory_order_relaxed);
-    sweep.add_block<T>(*n.inputs()[0].node(), std::move(whole));
+    sweep.add_block<T>(*n.inputs()[0].known_node(), std::move(whole));
   }
 
   void add_regions(Node& n, Sweep& sweep) {
@@ -121,7 +121,7 @@ struct Parts {
       Node& r = *results()[k];
       Var<T> g = sweep.take<T>(r);
       if (!g.empty() && sweep.wants(n, 0)) {
-        Node& x = *n.inputs()[0].node();
+        Node& x = *n.inputs()[0].known_node();
         sweep.add(x, detail::Region<T>{std::move(g), x.value->shape(), axis, at, 1, drop});
       }
       at += extent(r);
@@ -132,7 +132,7 @@ struct Parts {
     bool any = false;
     for (std::uint32_t k = 0; k < count; ++k) any = any || results()[k]->slot;
     if (!any) return;
-    Node& x = *n.inputs()[0].node();
+    Node& x = *n.inputs()[0].known_node();
     Ref whole(detail::new_like(detail::this_pool(), *x.value));
     T* out = whole->template data<T>();
     const Size* sizes = x.value->sizes();
