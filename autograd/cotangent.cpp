@@ -3,7 +3,7 @@
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/pool.hpp"
-#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/sweep.hpp"
 
 namespace unroll::detail {
 namespace {

@@ -26,8 +26,7 @@ template <class T>
 
 // Is it a vector with the elements of the matrix, which has one row?
 bool is_row(const Block& v, const Block& matrix) {
-  return v.rank == 1 && v.contiguous && matrix.sizes()[0] == 1 &&
-         v.sizes()[0] == matrix.sizes()[1];
+  return v.rank == 1 && v.contiguous && matrix.sizes()[0] == 1 && v.sizes()[0] == matrix.sizes()[1];
 }
 
 // An op all of whose operands are on one tape and have the elements of the first, a small matrix, in their order: nothing is left to

@@ -17,7 +17,7 @@
 #include "unroll/autograd/call.hpp"
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/ops/elementwise.hpp"
-#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/sweep.hpp"
 
 namespace unroll {
 

@@ -148,8 +148,7 @@ struct Destinations {
   }
   // Once the kernel has run.
   void deliver(Sweep& sweep) const {
-    for (std::size_t k = 0; k < late_count; ++k)
-      sweep.add_block<T>(*late_target[k], Ref(late[k]));
+    for (std::size_t k = 0; k < late_count; ++k) sweep.add_block<T>(*late_target[k], Ref(late[k]));
   }
 };
 
@@ -246,7 +245,8 @@ template <class T, std::size_t N>
   for (std::size_t i = 0; i < count; ++i) {
     if (table.unit[i] == 1 && sweep.wants(n, i)) passed_on[passed_count++] = n.inputs()[i].node();
   }
-  Block* over = K == 1 && passed_count == 0 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
+  Block* over =
+      K == 1 && passed_count == 0 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
   Destinations<T, room> to;
   bool computes = false;
 #pragma GCC unroll 3

@@ -19,7 +19,7 @@
 #pragma once
 
 #include "unroll/autograd/call.hpp"
-#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/sweep.hpp"
 
 namespace unroll {
 

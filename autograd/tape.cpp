@@ -1,4 +1,4 @@
-#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/sweep.hpp"
 
 #include <mutex>
 

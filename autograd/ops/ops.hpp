@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "unroll/autograd/ops/elementwise.hpp"
-#include "unroll/autograd/tape.hpp"
+#include "unroll/autograd/sweep.hpp"
 
 namespace unroll {
 

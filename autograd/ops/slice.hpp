@@ -40,8 +40,7 @@ struct Slice {
     for (std::size_t i = 0; i < axis; ++i) outer *= from[i];
     for (std::size_t i = axis + 1u; i < x.rank; ++i) inner *= from[i];
     const Size width = inner * length, row = inner * from[axis];
-    if (!x.contiguous || step != 1 ||
-        width * outer * static_cast<Size>(sizeof(T)) > small_value) {
+    if (!x.contiguous || step != 1 || width * outer * static_cast<Size>(sizeof(T)) > small_value) {
       return view(x, sizes, rank);
     }
     if (!tape && outer == 1 && !x.in_tape && (!x.base || x.of_array)) {
