@@ -1,5 +1,7 @@
 // How cotangents meet at a node. Most slots hold a block that was passed on or computed once; contributions that say how
 // they are to be added (products, regions, rows) are applied to it, or kept until the sweep arrives and settled together.
+#include <memory>
+
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/pool.hpp"

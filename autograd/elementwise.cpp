@@ -1,6 +1,8 @@
 // Elementwise ops: computing their results and recording them.
 #include "unroll/autograd/elementwise.hpp"
 
+#include <memory>
+
 #include "unroll/autograd/kernels/strided_map.hpp"
 
 namespace unroll::detail {

@@ -11,6 +11,8 @@
 // Invariant: leaves are fresh, so an inner transform never confuses its perturbation with an outer one.
 #pragma once
 
+#include <memory>
+
 #include "unroll/autograd/model.hpp"
 #include "unroll/autograd/op.hpp"
 

@@ -1,4 +1,6 @@
 // Arrays cut into consecutive parts along one axis.
+#include <memory>
+
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/ops/slice.hpp"
