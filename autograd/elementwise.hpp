@@ -76,13 +76,14 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   alignas(64) T numbers[In][w];
   const T* from[In];
   Size from_step[In];
-  std::copy_n(in, In, from);
-  std::fill_n(from_step, In, w);
-  for (std::size_t i = 0; step && i < In; ++i) {
-    if (step[i] != 0) continue;
-    L(*in[i]).store(numbers[i]);
-    from[i] = numbers[i];
-    from_step[i] = 0;
+  for (std::size_t i = 0; i < In; ++i) {
+    from[i] = in[i];
+    const bool number = step && step[i] == 0;
+    from_step[i] = number ? 0 : w;
+    if (number) {
+      L(*in[i]).store(numbers[i]);
+      from[i] = numbers[i];
+    }
   }
   T* to[Out];
   std::copy_n(out, Out, to);
