@@ -53,7 +53,8 @@ struct Labels {
   }
 };
 
-// g · (softmax(x) - one_hot(labels)), g [..., 1], 0 without a label. `scaled_softmax(row of x, y, n, g)` writes the first term.
+// g · (softmax(x) - one_hot(labels)), g [..., 1], 0 without a label. `scaled_softmax(row number, row of x, g, y, n)` writes the
+// first term.
 template <class T, class F>
 Var<T> pull_back(const Indices& labels, const Var<T>& g, const Var<T>& x, F&& scaled_softmax) {
   const Ref scale = contiguous(g.handle().block());
@@ -64,7 +65,7 @@ Var<T> pull_back(const Indices& labels, const Var<T>& g, const Var<T>& x, F&& sc
     if (labels(i) == no_label) {
       std::fill(y, y + n, T(0));
     } else {
-      scaled_softmax(row, y, n, s);
+      scaled_softmax(i, row, s, y, n);
       y[labels(i)] -= s;
     }
   });
@@ -77,7 +78,9 @@ struct CrossEntropyPullback {
   Labels rows;  // [..., 1]
   template <class T>
   Var<T> f(const Var<T>& g, const Var<T>& x) const {
-    return pull_back(rows.labels, g, x, detail::softmax_row<T>);
+    return pull_back(rows.labels, g, x, [](Size, const T* row, T s, T* y, Size n) {
+      detail::softmax_row(row, y, n, s);
+    });
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
@@ -91,30 +94,25 @@ struct CrossEntropyPullback {
 };
 
 // logsumexp(x) - x[label] for each row, 0 without a label. A rule of its own because log_softmax, gather and
-// their adjoints each pass over all classes, most of them into an array of their own. Where it is recorded it
-// keeps the softmax, so that the sweep computes no exponentials again.
+// their adjoints each pass over all classes, most of them into an array of their own.
+template <class T>
 struct CrossEntropy {
   static constexpr auto name = "cross_entropy";
-  Labels rows;  // [..., 1]
-  Ref kept;     // the softmax, of x's shape, filled by f; empty where nothing is recorded
-  template <class T>
+  Labels rows;                  // [..., 1]
+  detail::KeptSoftmax<T> kept;  // filled by f
   Var<T> f(const Var<T>& x) const {
     Ref out = detail::new_block<T>(rows.labels.shape());
     for_each_row(x, [&](Size i, const T* row, Size n) {
       const std::int64_t label = rows.labels(i);
-      T* p = kept ? kept->data<T>() + i * n : nullptr;
       out->template data<T>()[i] =
-          label == no_label ? T(0) : detail::row_logsumexp(row, n, p) - row[label];
+          label == no_label ? T(0) : kept.logsumexp(i, row, n) - row[label];
     });
     return Var<T>(Handle(std::move(out)));
   }
-  template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
     if (!kept || g.is_tracked() || x.is_tracked()) return apply(CrossEntropyPullback{rows}, g, x);
-    return pull_back(rows.labels, g, Var<T>(Handle::borrow(kept.get())),
-                     [](const T* p, T* y, Size n, T s) {
-                       for (Size k = 0; k < n; ++k) y[k] = s * p[k];
-                     });
+    return pull_back(rows.labels, g, x,
+                     [&](Size i, const T*, T s, T* y, Size n) { kept.pull_back(i, s, y, n); });
   }
 };
 
@@ -212,8 +210,8 @@ Var<T> cross_entropy(const Var<T>& logits, const Indices& labels,
   const Size classes = logits.size(-1);
   check_class_weights(loss, options.class_weights, classes);
   check_smoothing(loss, options);
-  Ref kept = logits.is_tracked() ? detail::new_block<T>(logits.shape()) : Ref();
-  const Var<T> own = apply(CrossEntropy{rows.column(), std::move(kept)}, logits);  // [..., 1]
+  const Var<T> own =
+      apply(CrossEntropy<T>{rows.column(), detail::KeptSoftmax<T>(logits)}, logits);  // [..., 1]
   // The plain case keeps its axis of one: a reshape is a node.
   if (rows.all && options.class_weights.empty() && options.weights.empty() &&
       options.label_smoothing == 0 && options.reduction == Reduction::mean) {

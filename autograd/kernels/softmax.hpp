@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "unroll/autograd/lane.hpp"
-#include "unroll/autograd/shape.hpp"
+#include "unroll/autograd/var.hpp"
 
 namespace unroll::detail {
 
@@ -65,13 +65,43 @@ void log_softmax_row(const T* x, T* y, Size n) {
   const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
   for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
 }
-// -inf of nothing but -inf, and inf where there is one; the softmax goes to `softmax`, where it is not null.
+// -inf of nothing but -inf, and inf where there is one. The exponentials go to `terms`, and 1 over their sum to `factor`, where
+// these are not null.
 template <class T>
-T row_logsumexp(const T* x, Size n, T* softmax) {
+T row_logsumexp(const T* x, Size n, T* terms, T* factor) {
   const T top = row_top(x, n), shift = std::isinf(top) ? T(0) : top;
-  const T total = row_exp_sum<T>(x, n, shift, softmax), factor = 1 / total;
-  for (Size i = 0; softmax && i < n; ++i) softmax[i] *= factor;
+  const T total = row_exp_sum<T>(x, n, shift, terms);
+  if (factor) *factor = 1 / total;
   return std::log(total) + shift;
 }
+
+// What logsumexp over an array's rows leaves for the sweep, which needs no exponentials then; empty where nothing is recorded.
+template <class T>
+class KeptSoftmax {
+ public:
+  explicit KeptSoftmax(const Var<T>& x) {
+    if (!x.is_tracked()) return;
+    Shape rows = x.shape();
+    rows[rows.rank() - 1] = 1;
+    terms_ = new_block<T>(x.shape());
+    factors_ = new_block<T>(rows);
+  }
+  explicit operator bool() const { return bool(terms_); }
+
+  T logsumexp(Size row, const T* x, Size n) const {
+    return terms_ ? row_logsumexp(x, n, terms_->template data<T>() + row * n,
+                                  factors_->template data<T>() + row)
+                  : row_logsumexp<T>(x, n, nullptr, nullptr);
+  }
+  // y = scale · softmax of the row.
+  void pull_back(Size row, T scale, T* __restrict y, Size n) const {
+    const T* __restrict e = terms_->template data<T>() + row * n;
+    const T s = scale * factors_->template data<T>()[row];
+    for (Size k = 0; k < n; ++k) y[k] = s * e[k];
+  }
+
+ private:
+  Ref terms_, factors_;
+};
 
 }  // namespace unroll::detail

@@ -129,12 +129,11 @@ struct ScaledSoftmax {
 };
 
 // log Σ exp over the last axis, which is kept with size 1. A rule of its own because composed of max, a difference, exp and
-// sum it passes over memory four times and makes two arrays of x's size. Where it is recorded it keeps the softmax, so that
-// the sweep computes no exponentials again.
+// sum it passes over memory four times and makes two arrays of x's size.
+template <class T>
 struct LogSumExp {
   static constexpr auto name = "logsumexp";
-  Ref softmax;  // of x's shape, filled by f; empty where nothing is recorded
-  template <class T>
+  detail::KeptSoftmax<T> kept;  // filled by f
   Var<T> f(const Var<T>& x) const {
     const Ref b = detail::contiguous(x.handle().block());
     Shape shape = b->shape();
@@ -143,23 +142,17 @@ struct LogSumExp {
     Ref out = detail::new_block<T>(shape);
     const Size rows = shape.size();
     for (Size i = 0; i < rows; ++i) {
-      const T* row = b->template data<T>() + i * n;
-      out->template data<T>()[i] =
-          detail::row_logsumexp(row, n, softmax ? softmax->data<T>() + i * n : nullptr);
+      out->template data<T>()[i] = kept.logsumexp(i, b->template data<T>() + i * n, n);
     }
     return Var<T>(Handle(std::move(out)));
   }
-  template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
-    if (!softmax || g.is_tracked() || x.is_tracked()) return apply(ScaledSoftmax{}, g, x);
+    if (!kept || g.is_tracked() || x.is_tracked()) return apply(ScaledSoftmax{}, g, x);
     const Ref scale = detail::contiguous(g.handle().block());
-    Ref out = detail::new_block<T>(softmax->shape());
+    Ref out = detail::new_block<T>(x.shape());
     const Size n = x.size(-1), rows = scale->size();
     for (Size i = 0; i < rows; ++i) {
-      const T s = scale->template data<T>()[i];
-      const T* __restrict from = softmax->data<T>() + i * n;
-      T* __restrict to = out->template data<T>() + i * n;
-      for (Size j = 0; j < n; ++j) to[j] = s * from[j];
+      kept.pull_back(i, scale->template data<T>()[i], out->template data<T>() + i * n, n);
     }
     return Var<T>(Handle(std::move(out)));
   }
@@ -274,7 +267,7 @@ Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("logsumexp", x.rank());
   Var<T> y;
   if (x.rank() > 0 && mask == 1U << (x.rank() - 1) && x.size(-1) > 0) {
-    y = apply(LogSumExp{x.is_tracked() ? detail::new_block<T>(x.shape()) : Ref()}, x);
+    y = apply(LogSumExp<T>{detail::KeptSoftmax<T>(x)}, x);
   } else {
     const Var<T> top =
         stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
