@@ -50,6 +50,9 @@ template <class T>
 void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate = false);
 
+template <class T>
+struct Panels;  // kernels/packed_gemm.hpp
+
 // The same matrix on the right of many products, for loops that know it: packed at once, looked up once. w must outlive it.
 //
 //   const RightMatrix<float> recurrent(w, /*transposed=*/true, rows);
@@ -68,6 +71,8 @@ class RightMatrix {
   Size rows_, k_, n_;
   const T* packed_ = nullptr;
   int lanes_ = 0;
+  // Of one row: what multiplies it.
+  void (*row_)(const T* a, const Panels<T>& b, T* c, bool accumulate) = nullptr;
 };
 
 // Which products run in kernels of our own: those that gain by it, or none (`plain`: all by BLAS), as the environment

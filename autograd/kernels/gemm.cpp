@@ -324,12 +324,17 @@ RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
   if (!packs<T>(w, rows, 1)) return;
   lanes_ = packed_lanes<T>(rows, n_);
   packed_ = kept_form(w, transposed, rows, lanes_, matrix_, k_, n_, true);
+  if (rows == 1) row_ = row_by_panels<T>(lanes_);
 }
 template <class T>
 void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
-  if (packed_) {
+  const Panels<T> panels{packed_, k_, n_, lanes_};
+  if (row_) {
     ++calls;
-    multiply_packed(rows_, a, a_row, Panels<T>{packed_, k_, n_, lanes_}, c, c_row, accumulate);
+    row_(a, panels, c, accumulate);
+  } else if (packed_) {
+    ++calls;
+    multiply(rows_, {a, a_row, 1}, panels, c, c_row, accumulate);
   } else {
     gemm(rows_, n_, k_, Matrix<T>{a, a_row, 1}, matrix_, c, c_row, accumulate);
   }

@@ -253,16 +253,26 @@ int row_lanes(Size n) {
   return best_panel[static_cast<std::size_t>(std::min<Size>(lanes, 64))];
 }
 
-// c [n] (+)= a [k] · B, one row.
+// c [n] (+)= a [k] · B, one row: what does it for panels of so many lanes.
+template <class T>
+using RowByPanels = void (*)(const T* a, const Panels<T>& b, T* c, bool accumulate);
+template <class T>
+RowByPanels<T> row_by_panels(int lanes) {
+  RowByPanels<T> chosen = nullptr;
+  for_row_panel(lanes, [&]<int Lanes, int Chains>() {
+    chosen = [](const T* a, const Panels<T>& b, T* c, bool accumulate) {
+      constexpr Size width = Lanes * static_cast<Size>(Lane<T>::width);
+      for (Size first = 0; first < b.n; first += width) {
+        tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.data + first * b.k, c + first, 0,
+                                                    std::min(width, b.n - first), accumulate);
+      }
+    };
+  });
+  return chosen;
+}
 template <class T>
 void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
-  for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
-    constexpr Size width = Lanes * static_cast<Size>(Lane<T>::width);
-    for (Size first = 0; first < b.n; first += width) {
-      tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.data + first * b.k, c + first, 0,
-                                                  std::min(width, b.n - first), accumulate);
-    }
-  });
+  row_by_panels<T>(b.lanes)(a, b, c, accumulate);
 }
 
 namespace tiles {
