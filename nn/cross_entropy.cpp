@@ -101,12 +101,16 @@ struct CrossEntropy {
   Labels rows;                  // [..., 1]
   detail::KeptSoftmax<T> kept;  // filled by f
   Var<T> f(const Var<T>& x) const {
+    const Ref b = contiguous(x.handle().block());
     Ref out = detail::new_block<T>(rows.labels.shape());
-    for_each_row(x, [&](Size i, const T* row, Size n) {
-      const std::int64_t label = rows.labels(i);
-      out->template data<T>()[i] =
-          label == no_label ? T(0) : kept.logsumexp(i, row, n) - row[label];
-    });
+    const Size n = b->sizes()[b->rank - 1u], count = out->size();
+    const T* scores = b->template data<T>();
+    T* y = out->template data<T>();
+    const auto counts = [&](Size i) { return rows.labels(i) != no_label; };
+    kept.logsumexp(scores, count, n, y, counts);
+    for (Size i = 0; i < count; ++i) {
+      if (counts(i)) y[i] -= scores[i * n + rows.labels(i)];
+    }
     return Var<T>(Handle(std::move(out)));
   }
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {

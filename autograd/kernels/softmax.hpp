@@ -65,15 +65,6 @@ void log_softmax_row(const T* x, T* y, Size n) {
   const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
   for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
 }
-// -inf of nothing but -inf, and inf where there is one. The exponentials go to `terms`, and 1 over their sum to `factor`, where
-// these are not null.
-template <class T>
-T row_logsumexp(const T* x, Size n, T* terms, T* factor) {
-  const T top = row_top(x, n), shift = std::isinf(top) ? T(0) : top;
-  const T total = row_exp_sum<T>(x, n, shift, terms);
-  if (factor) *factor = 1 / total;
-  return std::log(total) + shift;
-}
 
 // What logsumexp over an array's rows leaves for the sweep, which needs no exponentials then; empty where nothing is recorded.
 template <class T>
@@ -88,10 +79,28 @@ class KeptSoftmax {
   }
   explicit operator bool() const { return bool(terms_); }
 
-  T logsumexp(Size row, const T* x, Size n) const {
-    return terms_ ? row_logsumexp(x, n, terms_->template data<T>() + row * n,
-                                  factors_->template data<T>() + row)
-                  : row_logsumexp<T>(x, n, nullptr, nullptr);
+  // out[i] = logsumexp of row i, or 0 where `wanted(i)` is false. It is -inf of nothing but -inf, and inf where there is one.
+  template <class Wanted>
+  void logsumexp(const T* x, Size rows, Size n, T* out, Wanted&& wanted) const {
+    using L = Lane<T>;
+    constexpr Size w = L::width;
+    for (Size first = 0; first < rows; first += w) {  // as many rows as one logarithm is taken of
+      const Size count = std::min(w, rows - first);
+      T total[w], shift[w];
+      std::fill_n(total, w, T(1));
+      std::fill_n(shift, w, T(0));
+      for (Size j = 0; j < count; ++j) {
+        const Size i = first + j;
+        if (!wanted(i)) continue;
+        const T* row = x + i * n;
+        const T top = row_top(row, n);
+        if (!std::isinf(top)) shift[j] = top;
+        total[j] =
+            row_exp_sum(row, n, shift[j], terms_ ? terms_->template data<T>() + i * n : nullptr);
+        if (factors_) factors_->template data<T>()[i] = 1 / total[j];
+      }
+      (log(L::load(total)) + L::load(shift)).store_part(out + first, count);
+    }
   }
   // y = scale · softmax of the row.
   void pull_back(Size row, T scale, T* __restrict y, Size n) const {
