@@ -266,8 +266,8 @@ class TapeCore : public TapeState {
   char* at_ = nullptr;
   char* end_ = nullptr;
   Chunk* chunks_ = nullptr;
-  const Block* latest_ =
-      nullptr;             // of the common values that new_value made; the next is often like it
+  // Of the common values that new_value made: the next is often like it.
+  const Block* latest_ = nullptr;
   std::size_t bytes_ = 0;  // of all chunks
   Pool* pool_ = nullptr;
   std::uint64_t born_ = 0;
