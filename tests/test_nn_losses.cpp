@@ -1,7 +1,9 @@
 // Losses against their formulas in plain loops, at extreme values, and under differences.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "unroll/autograd/check.hpp"
 #include "unroll/autograd/random.hpp"
@@ -137,4 +139,54 @@ TEST_CASE_TEMPLATE("One row, one class and a single number are sizes like others
         doctest::Approx(2 * std::log(2.0)));
   CHECK(cosine_similarity(Var<T>({1}, {3}), Var<T>({1}, {-2})).item() == doctest::Approx(-1));
   CHECK(mse(zeros<T>({0, 2}), zeros<T>({0, 2}), {.reduction = Reduction::sum}).item() == 0);
+}
+
+TEST_CASE_TEMPLATE("A row's loss and gradient have the same bits whatever rows stand beside it", T,
+                   float, double) {
+  constexpr T inf = std::numeric_limits<T>::infinity();
+  for (const Size rows : {1, 3, 8, 17, 40}) {
+    CAPTURE(rows);
+    std::vector<T> scores = normal<T>(Key(4), {rows, 5}, 0, 3).to_vector();
+    std::vector<std::int64_t> wanted;
+    for (Size i = 0; i < rows; ++i) wanted.push_back(i % 4 == 2 ? 9 : i % 5);
+    if (rows > 8) {  // nothing but -inf, and an inf, in rows of their own
+      std::fill_n(scores.begin() + 5 * 5, 5, -inf);
+      scores[6 * 5] = inf;
+    }
+    const auto loss = [&](Size first, Size count) {
+      return [&, first, count](const Var<T>& x) {
+        return cross_entropy(
+            x,
+            Indices({count}, std::vector<std::int64_t>(wanted.begin() + first,
+                                                       wanted.begin() + first + count)),
+            {.ignored = 9, .reduction = Reduction::none});
+      };
+    };
+    const Var<T> x({rows, 5}, scores);
+    const auto values = [&](Size first, Size count) {
+      const Var<T> part = slice(x, 0, {first, first + count});
+      std::vector<T> all = loss(first, count)(part).to_vector();
+      for (const T v : logsumexp(part, {-1}).to_vector()) all.push_back(v);
+      const auto total = [&](const Var<T>& z) {
+        return sum(loss(first, count)(z) + logsumexp(z, {-1}));
+      };
+      for (const T v : grad(total)(part).to_vector()) all.push_back(v);
+      return all;  // losses, logsumexp, gradient
+    };
+    const std::vector<T> together = values(0, rows);
+    const auto same = [](T a, T b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+    for (Size i = 0; i < rows; ++i) {
+      CAPTURE(i);
+      const std::vector<T> alone = values(i, 1);
+      const auto at = static_cast<std::size_t>(i), all = static_cast<std::size_t>(rows);
+      CHECK(same(together[at], alone[0]));
+      CHECK(same(together[all + at], alone[1]));
+      for (std::size_t k = 0; k < 5; ++k) CHECK(same(together[2 * all + 5 * at + k], alone[2 + k]));
+      if (wanted[at] == 9) CHECK(alone[0] == 0);
+      T sum_of_exp = 0;
+      for (std::size_t k = 0; k < 5; ++k) sum_of_exp += std::exp(scores[5 * at + k]);
+      const T expected = std::log(sum_of_exp);
+      CHECK((alone[1] == expected || alone[1] == doctest::Approx(expected).epsilon(1e-6)));
+    }
+  }
 }
