@@ -338,10 +338,8 @@ void Sweep::add(Node& target, const Region<T>& r) {
   const Block& g = *r.g.handle().block();
   if (Block* sum = writable_block(target.slot); sum && g.contiguous && r.step == 1) {
     // With nothing but axes of size 1 in front, the window is one stretch of memory.
-    Size outer = 1, inner = 1;
-    for (std::size_t i = 0; i < r.axis; ++i) outer *= r.shape[i];
-    for (std::size_t i = r.axis + 1; i < r.shape.rank(); ++i) inner *= r.shape[i];
-    if (outer == 1) {
+    if (product(r.shape.begin(), r.axis) == 1) {
+      const Size inner = product(r.shape.begin() + r.axis + 1, r.shape.rank() - r.axis - 1);
       T* __restrict at = sum->data<T>() + r.start * inner;
       const T* __restrict from = g.data<T>();
       const Size n = g.size();

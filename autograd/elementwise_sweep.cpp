@@ -96,10 +96,7 @@ template <class T>
 [[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
                                            Sweep& sweep) {
   if (Block* sum = writable_block(target.slot)) {
-    T* __restrict to = sum->data<T>();
-    const T* __restrict from = g->data<T>();
-    const Size n = y.size();
-    for (Size i = 0; i < n; ++i) to[i] += from[i];
+    add_into<T>(*sum, *g);
     return;
   }
   if (Block* room = room_for(target)) {

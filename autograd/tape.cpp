@@ -214,7 +214,7 @@ class Ahead {
 
 [[gnu::always_inline]] inline void TapeCore::drop(Node& n) {
   if (n.value) drop_value(n.value);
-  if (n.bare) return;
+  if (n.alike) return;
   for (std::size_t i = 0; i < n.input_count; ++i) {
     if (Block* b = n.inputs()[i].constant()) release(b);
   }

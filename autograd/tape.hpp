@@ -63,12 +63,13 @@ struct Node {
   const OpTable* table;
   Node* prev;
   std::uintptr_t slot = 0;  // the cotangent (or tangent) of the sweep in flight
-  std::uint32_t input_count : 29;
-  std::uint32_t bare : 1;  // holds nothing but its value: no constants, no op to destroy
+  std::uint32_t input_count : 30;
   std::uint32_t
       dense : 1;  // elementwise: every input is a constant number or has the result's elements in its order
-  std::uint32_t alike : 1;  // and is a node's value (TapeCore::record_alike)
-  std::uint32_t mark = 0;   // of the latest sweep that found this node to depend on its leaves
+  // All inputs are nodes, and there is no op to destroy: it holds nothing but its value. Of an elementwise node also: every input
+  // has the result's elements in its order (TapeCore::record_alike).
+  std::uint32_t alike : 1;
+  std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
 
   Input* inputs() { return reinterpret_cast<Input*>(this + 1); }
   const Input* inputs() const { return reinterpret_cast<const Input*>(this + 1); }
@@ -117,14 +118,14 @@ class TapeCore : public TapeState {
     reserve(common_header + bytes + largest_alignment + node_bytes(inputs, op_bytes));
     Block* b = place_common(model, bytes);
     Node* n = place_node(table, inputs, op_bytes, b, true);
-    n->alike = n->bare = true;
+    n->alike = true;
     return n;
   }
   // The node of several results to come, all of whose inputs have values like them.
   Node* record_several(const OpTable* table, std::size_t inputs, std::size_t op_bytes) {
     reserve(node_bytes(inputs, op_bytes));
     Node* n = place_node(table, inputs, op_bytes, nullptr, true);
-    n->alike = n->bare = true;
+    n->alike = true;
     return n;
   }
   // Memory for a value like one that is common.
@@ -208,8 +209,7 @@ class TapeCore : public TapeState {
     n->prev = last_;
     n->value = value;
     n->slot = 0;
-    n->input_count = static_cast<std::uint32_t>(inputs) & 0x1fffffffU;
-    n->bare = false;
+    n->input_count = static_cast<std::uint32_t>(inputs) & 0x3fffffffU;
     n->dense = dense;
     n->alike = false;
     n->mark = 0;
@@ -220,7 +220,7 @@ class TapeCore : public TapeState {
     Node* r = place_node(&result_table, 1, sizeof(number), value, false);
     r->inputs()[0] = Input(&whole);
     r->result_number() = number;
-    r->bare = true;
+    r->alike = true;
     return r;
   }
   static constexpr std::size_t largest_alignment = 63;
@@ -249,7 +249,7 @@ class TapeCore : public TapeState {
     b->size_class = model.size_class;
     return b;
   }
-  // A value like one that is common (Block::is_common).
+  // The same where the model is common (Block::is_common): its header is copied.
   static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
   [[gnu::always_inline]] Block* place_common(const Block& model, std::size_t bytes) {
     Block* b =

@@ -14,14 +14,6 @@ using detail::Ref;
 
 constexpr std::int64_t no_label = -1;  // of a row that does not count
 
-// f(row number, row of x) for each row of x [..., classes].
-template <class T, class F>
-void for_each_row(const Var<T>& x, F&& f) {
-  const Ref b = contiguous(x.handle().block());
-  const Size n = b->sizes()[b->rank - 1u], rows = n > 0 ? b->size() / n : 0;
-  for (Size i = 0; i < rows; ++i) f(i, b->template data<T>() + i * n, n);
-}
-
 struct Labels {
   Indices labels;  // some may be no_label
   bool all;        // none is
@@ -53,22 +45,23 @@ struct Labels {
   }
 };
 
-// g · (softmax(x) - one_hot(labels)), g [..., 1], 0 without a label. `scaled_softmax(row number, row of x, g, y, n)` writes the
-// first term.
+// g · (softmax(x) - one_hot(labels)), g [..., 1], 0 without a label, in the shape of x [..., K]. `scaled_softmax(row number, g, y)`
+// writes the first term of a row to y.
 template <class T, class F>
-Var<T> pull_back(const Indices& labels, const Var<T>& g, const Var<T>& x, F&& scaled_softmax) {
+Var<T> pull_back(const Indices& labels, const Var<T>& g, const Shape& shape, F&& scaled_softmax) {
   const Ref scale = contiguous(g.handle().block());
-  Ref out = detail::new_block<T>(x.shape());
-  for_each_row(x, [&](Size i, const T* row, Size n) {
+  Ref out = detail::new_block<T>(shape);
+  const Size n = shape.back(), rows = scale->size();
+  for (Size i = 0; i < rows; ++i) {
     const T s = scale->template data<T>()[i];
     T* y = out->template data<T>() + i * n;
     if (labels(i) == no_label) {
-      std::fill(y, y + n, T(0));
+      std::fill_n(y, n, T(0));
     } else {
-      scaled_softmax(i, row, s, y, n);
+      scaled_softmax(i, s, y);
       y[labels(i)] -= s;
     }
-  });
+  }
   return Var<T>(Handle(std::move(out)));
 }
 
@@ -78,8 +71,10 @@ struct CrossEntropyPullback {
   Labels rows;  // [..., 1]
   template <class T>
   Var<T> f(const Var<T>& g, const Var<T>& x) const {
-    return pull_back(rows.labels, g, x, [](Size, const T* row, T s, T* y, Size n) {
-      detail::softmax_row(row, y, n, s);
+    const Ref b = contiguous(x.handle().block());
+    const Size n = x.size(-1);
+    return pull_back(rows.labels, g, x.shape(), [&](Size i, T s, T* y) {
+      detail::softmax_row(b->template data<T>() + i * n, y, n, s);
     });
   }
   template <class T>
@@ -115,8 +110,9 @@ struct CrossEntropy {
   }
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
     if (!kept || g.is_tracked() || x.is_tracked()) return apply(CrossEntropyPullback{rows}, g, x);
-    return pull_back(rows.labels, g, x,
-                     [&](Size i, const T*, T s, T* y, Size n) { kept.pull_back(i, s, y, n); });
+    const Size n = x.size(-1);
+    return pull_back(rows.labels, g, x.shape(),
+                     [&](Size i, T s, T* y) { kept.pull_back(i, s, y, n); });
   }
 };
 

@@ -35,10 +35,9 @@ struct Slice {
   template <class T>
   Block* value(TapeCore* tape, Block& x) const {
     const Size* from = x.sizes();
-    Size sizes[Shape::max_rank], outer = 1, inner = 1;
+    Size sizes[Shape::max_rank];
     const std::size_t rank = shape(from, x.rank, sizes);
-    for (std::size_t i = 0; i < axis; ++i) outer *= from[i];
-    for (std::size_t i = axis + 1u; i < x.rank; ++i) inner *= from[i];
+    const Size outer = product(from, axis), inner = product(from + axis + 1, x.rank - axis - 1u);
     const Size width = inner * length, row = inner * from[axis];
     if (!x.contiguous || step != 1 || width * outer * static_cast<Size>(sizeof(T)) > small_value) {
       return view(x, sizes, rank);

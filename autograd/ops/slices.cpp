@@ -26,18 +26,15 @@ struct Concat {
   template <class T>
   Var<T> f(std::span<const Var<T>> parts) const {
     Ref out = detail::new_block<T>(shape);
-    Size inner = 1, outer = 1;
-    for (std::size_t i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];
-    for (std::size_t i = 0; i < axis; ++i) outer *= shape[i];
+    const Size outer = detail::product(shape.begin(), axis),
+               inner = detail::product(shape.begin() + axis + 1, shape.rank() - axis - 1);
     const Size row = inner * shape[axis];
     Size at = 0;
     for (const Var<T>& part : parts) {
       const Ref b = detail::contiguous(part.handle().block());
       const Size width = inner * (new_axis ? 1 : b->sizes()[axis]);
-      for (Size o = 0; o < outer; ++o) {
-        std::copy_n(b->template data<T>() + o * width, width,
-                    out->template data<T>() + o * row + at);
-      }
+      detail::copy_rows(outer, width, b->template data<T>(), width, out->template data<T>() + at,
+                        row);
       at += width;
     }
     return Var<T>(Handle(std::move(out)));

@@ -138,9 +138,8 @@ struct Parts {
     Ref whole(detail::new_like(detail::this_pool(), *x.value));
     T* out = whole->template data<T>();
     const Size* sizes = x.value->sizes();
-    Size outer = 1, inner = 1;
-    for (std::size_t i = 0; i < axis; ++i) outer *= sizes[i];
-    for (std::size_t i = axis + 1u; i < x.value->rank; ++i) inner *= sizes[i];
+    const Size outer = detail::product(sizes, axis),
+               inner = detail::product(sizes + axis + 1, x.value->rank - axis - 1u);
     for (std::uint32_t k = 0; k < count; ++k) {
       Node& r = *results()[k];
       const Size width = inner * extent(r);
@@ -155,7 +154,7 @@ struct Parts {
                                           Size out_row) {
     Ref g = sweep.take_block<T>(result);
     if (g) {
-      g = detail::contiguous(g.get());
+      if (!g->contiguous) g = detail::contiguous(g.get());
       detail::copy_rows(rows, width, g->template data<T>(), width, out, out_row);
     } else {
       for (; rows > 0; --rows, out += out_row) std::fill_n(out, width, T(0));
@@ -168,10 +167,7 @@ template <class T>
 bool show_parts(TapeCore& tape, const Handle::Contents& x, const Slice& part, std::size_t count,
                 Var<T>* out) {
   Block& b = *x.block;
-  if (!b.contiguous) return false;
-  for (std::size_t i = 0; i < part.axis; ++i) {
-    if (b.sizes()[i] != 1) return false;
-  }
+  if (!b.contiguous || detail::product(b.sizes(), part.axis) != 1) return false;
   Size sizes[Shape::max_rank];
   Block* value = tape.new_part(b, sizes, part.shape(b.sizes(), b.rank, sizes));
   if (!value) return false;
@@ -205,9 +201,8 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
     }
     n = &Parts<T>::record(*tape, contents.node, part, count);
   }
-  Size outer = 1, inner = 1;
-  for (std::size_t i = 0; i < axis; ++i) outer *= b->sizes()[i];
-  for (std::size_t i = axis + 1; i < b->rank; ++i) inner *= b->sizes()[i];
+  const Size outer = detail::product(b->sizes(), axis),
+             inner = detail::product(b->sizes() + axis + 1, b->rank - axis - 1);
   Block* value = nullptr;
   for (std::uint32_t k = 0; k < count; ++k) {
     const Size length = width(k), row = inner * length;
