@@ -66,6 +66,10 @@ Block* Pool::refill(std::size_t c) {
   if (bypass_pool || bytes > slab_limit) {
     p = system_memory(bytes);
   } else {
+    if (const auto odd = slab_left_ % 64; bytes % 64 == 0 && odd != 0 && slab_left_ > odd) {
+      slab_at_ += odd;  // elements of large blocks begin on a line of the cache
+      slab_left_ -= odd;
+    }
     if (slab_left_ < bytes) {
       slabs_.emplace_back(static_cast<char*>(system_memory(slab_bytes)));
       slab_at_ = slabs_.back().get();
@@ -164,6 +168,25 @@ void free_block(Block* b) {
   if (base) release(base);  // what a view showed, which has no base in turn
 }
 
+Block* new_like_any(Pool& pool, const Block& model, std::size_t more) {
+  const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
+  if ((model.base && (!model.in_tape || model.owns_part)) || !model.contiguous) [[unlikely]] {
+    return new_block(pool, model.dtype, element, model.sizes(), model.rank, more);
+  }
+  const std::size_t header =
+      model.in_tape
+          ? pooled_header(model.header(), static_cast<std::size_t>(model.size()) * element)
+          : static_cast<std::size_t>(static_cast<const char*>(model.elements) -
+                                     reinterpret_cast<const char*>(&model));
+  Block* b =
+      pool.take(more ? class_of(header + static_cast<std::size_t>(model.size()) * element + more)
+                     : model.size_class);
+  init_block(b, model.dtype, model.packable, false, model.sizes(), model.rank);
+  b->base = nullptr;
+  b->elements = reinterpret_cast<char*>(b) + header;
+  return b;
+}
+
 namespace {
 Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t rank,
                    std::size_t numbers) {
@@ -211,7 +234,7 @@ Ref own_share(Block* b) {
 }
 
 Ref relabel(Ref b, const Shape& shape) {
-  if (!b->exclusive() || shape.rank() > b->rank)
+  if (!b->exclusive() || b->owns_part || shape.rank() > b->rank)
     return new_contiguous_view(b.get(), 0, shape.begin(), shape.rank());
   b->rank = static_cast<std::uint8_t>(shape.rank());
   b->packable = false;

@@ -75,7 +75,8 @@ struct BlockKind {
   bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
   bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
   bool owns_part : 1;       // lies in another block's memory, and nobody else has its elements
-  std::uint8_t unused : 3;  // written with the others, which makes one store of all of them
+  bool has_parts : 1;       // behind its elements are the headers of parts of it (ops/split.cpp)
+  std::uint8_t unused : 2;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
 
   std::uint32_t bits() const {
@@ -255,6 +256,7 @@ struct Layout {
   b->in_tape = in_tape;
   b->of_array = false;
   b->owns_part = false;
+  b->has_parts = false;
   b->unused = 0;
   copy_sizes(b->sizes(), sizes, rank);
   if (packable) [[unlikely]] {
@@ -263,12 +265,17 @@ struct Layout {
   }
 }
 
-// A block with one owner at `to`, in the memory of `holder`, that is like a part of an array (TapeCore::new_part); which elements
-// it shows is left to do.
-[[gnu::always_inline]] inline Block* place_header(void* to, const Block& part, Block* holder) {
-  std::memcpy(to, static_cast<const void*>(&part), sizeof(Block));
+// A block with one owner at `to`, in the memory of `holder`, whose header of so many bytes is like the model's; where its elements
+// are, and what keeps them, is left to do.
+[[gnu::always_inline]] inline Block* place_header(void* to, const Block& model, std::size_t header,
+                                                  Block* holder) {
+  const void* from = &model;
+  if (constexpr std::size_t of_matrix = sizeof(Block) + 2 * sizeof(Size); header == of_matrix) {
+    std::memcpy(to, from, of_matrix);  // without a call
+  } else {
+    std::memcpy(to, from, header);
+  }
   auto* b = static_cast<Block*>(to);
-  copy_sizes(b->sizes(), part.sizes(), part.rank);
   b->refs.store(1, std::memory_order_relaxed);
   b->holder = holder;
   return b;

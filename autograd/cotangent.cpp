@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/pool.hpp"
 #include "unroll/autograd/sweep.hpp"
@@ -205,6 +206,10 @@ template <class T>
   p.rows_room = std::move(wider);
   p.rows_left = count - p.row_count;
 }
+template <class T>
+void copy_short(const T* from, Size n, T* to) {
+  for_each_lane<T>(n, [&](auto load, auto store) { store(to, load(from)); });
+}
 // Copies short rows behind those that wait; false when they are better kept as they are.
 template <class T>
 bool append_rows(Pending<T>& p, const Block& a, const Block& b) {
@@ -218,9 +223,9 @@ bool append_rows(Pending<T>& p, const Block& a, const Block& b) {
     p.rows_left = 0;
   }
   if (p.rows_left == 0) widen_rows(p);
-  T* to = p.rows_room->template data<T>() + p.row_count * step;
-  std::memcpy(to, a.data<T>(), static_cast<std::size_t>(m) * sizeof(T));
-  std::memcpy(to + m, b.data<T>(), static_cast<std::size_t>(n) * sizeof(T));
+  T* const to = p.rows_room->template data<T>() + p.row_count * step;
+  copy_short(a.data<T>(), m, to);
+  copy_short(b.data<T>(), n, to + m);
   ++p.row_count;
   --p.rows_left;
   return true;

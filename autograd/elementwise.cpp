@@ -79,12 +79,10 @@ template <class T, std::size_t N>
   return true;
 }
 
-}  // namespace
-
+// Any other.
 template <class T, std::size_t N>
-void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
-                       Var<T>* results, const void* op, std::size_t op_bytes) {
-  if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
+[[gnu::noinline]] void apply_general(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
+                                     Var<T>* results, const void* op, std::size_t op_bytes) {
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   TapeState* state = nullptr;
@@ -157,6 +155,15 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
     for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
     table.forward(out, p, step, size, 0, op);
   }
+}
+
+}  // namespace
+
+template <class T, std::size_t N>
+void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
+                       Var<T>* results, const void* op, std::size_t op_bytes) {
+  if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
+  apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
 
 namespace {

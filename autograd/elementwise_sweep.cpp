@@ -95,12 +95,15 @@ inline Block* room_for(Node& n) {
 template <class T>
 [[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
                                            Sweep& sweep) {
+  const T* const from = g->data<T>();
   if (Block* sum = writable_block(target.slot)) {
-    add_into<T>(*sum, *g);
+    T* const to = sum->data<T>();
+    for_each_lane<T>(y.size(), [&](auto load, auto store) { store(to, load(to) + load(from)); });
     return;
   }
   if (Block* room = room_for(target)) {
-    std::copy_n(g->data<T>(), y.size(), room->data<T>());
+    T* const to = room->data<T>();
+    for_each_lane<T>(y.size(), [&](auto load, auto store) { store(to, load(from)); });
     return;
   }
   Ref d = last ? Ref(std::exchange(g, nullptr)) : Ref::share(g);
@@ -167,7 +170,7 @@ bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     before = n.inputs()[i].node();
   }
   if (before) pass_on<T>(*before, g, true, *n.value, sweep);
-  if (g) release(g);
+  if (g) release_own(g);
   return true;
 }
 
@@ -202,9 +205,9 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     table.backward(to.out, in, nullptr, size, to.accumulate, elementwise_op(n, K));
   }
   to.deliver(sweep);
-  if (over) release(over);
+  if (over) release_own(over);
   for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release(g[k]);
+    if (g[k]) release_own(g[k]);
   }
   return true;
 }
@@ -266,12 +269,12 @@ template <class T, std::size_t N>
     }
     to.deliver(sweep);
   }
-  if (over) release(over);
+  if (over) release_own(over);
   for (std::size_t k = 0; k < passed_count; ++k) {
     pass_on<T>(*passed_on[k], g[0], k + 1 == passed_count, y, sweep);
   }
   for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release(g[k]);
+    if (g[k]) release_own(g[k]);
   }
   return true;
 }

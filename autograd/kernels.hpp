@@ -51,7 +51,9 @@ void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c
                     bool accumulate = false);
 
 template <class T>
-struct Panels;  // kernels/packed_gemm.hpp
+struct Panels;  // both in kernels/packed_gemm.hpp
+template <class T>
+struct KeptForm;
 
 // The same matrix on the right of many products, for loops that know it: packed at once, looked up once. w must outlive it.
 //
@@ -62,15 +64,14 @@ class RightMatrix {
  public:
   RightMatrix(Block& w, bool transposed, Size rows);
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const;
-  bool packed() const { return packed_ != nullptr; }
+  bool packed() const { return form_ != nullptr; }
   // `count` rows at once, with the bits that each has by itself; of a packed matrix made for one row.
   void one_by_one(Size count, const T* a, Size a_row, T* c, Size c_row) const;
 
  private:
   Matrix<T> matrix_;  // as it stands on the right, k x n
   Size rows_, k_, n_;
-  const T* packed_ = nullptr;
-  int lanes_ = 0;
+  const KeptForm<T>* form_ = nullptr;
   // Of one row: what multiplies it.
   void (*row_)(const T* a, const Panels<T>& b, T* c, bool accumulate) = nullptr;
 };

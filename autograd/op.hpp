@@ -151,36 +151,65 @@ struct GeneralOp {
 
 }  // namespace detail
 
+namespace detail {
+
+// Of an op of the library that writes its result straight into the tape: value<T>(tape or null, block...) -> Block*.
+template <class Op, class T, std::size_t N>
+constexpr bool writes_value = []<std::size_t... I>(std::index_sequence<I...>) {
+  return requires(const Op& op, TapeCore * tape, const std::array<Block*, N>& x) {
+    op.template value<T>(tape, *x[I]...);
+  };
+}
+(std::make_index_sequence<N>{});
+
+template <class T, class Op, std::size_t N>
+Var<T> apply_value(const Op& op, const std::array<Handle::Contents, N>& x) {
+  TapeState* state = x[0].tape;
+  bool all_nodes = state != nullptr;
+  for (std::size_t i = 1; i < N; ++i) {
+    if (x[i].tape != state) state = join(state, x[i].tape);
+    all_nodes = all_nodes && x[i].tape;
+  }
+  auto* tape = static_cast<TapeCore*>(state);
+  Block* y = [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return op.template value<T>(tape, *x[I].block...);
+  }
+  (std::make_index_sequence<N>{});
+  if (!tape) return Var<T>(Handle(Ref(y)));
+  Node* n = tape->record(&GeneralOp<Op, T, N>::table, N, sizeof(Op), nullptr);
+  n->value = y;
+  n->alike = all_nodes && std::is_trivially_destructible_v<Op>;
+  for (std::size_t i = 0; i < N; ++i) tape->set_input(n, i, x[i]);
+  new (n->op()) Op(op);
+  return Var<T>(Handle(n, tape));
+}
+
+}  // namespace detail
+
 // Computes op.f(x...) and records it when an argument is tracked. `op` is copied into the node.
 template <class Op, Real T, class... Rest>
 Var<T> apply(const Op& op, const Var<T>& first, const Rest&... rest) {
   static_assert((std::is_same_v<Rest, Var<T>> && ...),
                 "apply: all arguments must be Vars of one element type");
-  detail::TapeState* state = first.handle().tape();
-  ((state = detail::join(state, rest.handle().tape())), ...);
-  auto* tape = static_cast<detail::TapeCore*>(state);
   static_assert(alignof(Op) <= 8);
-  using Rules = detail::GeneralOp<Op, T, 1 + sizeof...(Rest)>;
-  detail::Node* n = nullptr;
-  if constexpr (requires {
-                  op.template value<T>(tape, *first.handle().block(), *rest.handle().block()...);
-                }) {  // an op of the library that writes its result straight into the tape
-    detail::Block* y =
-        op.template value<T>(tape, *first.handle().block(), *rest.handle().block()...);
-    if (!tape) return Var<T>(detail::Handle(detail::Ref(y)));
-    n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op), nullptr);
-    n->value = y;
+  constexpr std::size_t N = 1 + sizeof...(Rest);
+  if constexpr (detail::writes_value<Op, T, N>) {
+    return detail::apply_value<T>(op, std::array<detail::Handle::Contents, N>{
+                                          first.handle().contents(), rest.handle().contents()...});
   } else {
+    detail::TapeState* state = first.handle().tape();
+    ((state = detail::join(state, rest.handle().tape())), ...);
     Var<T> y = op.f(detail::borrowed_constant(first), detail::borrowed_constant(rest)...);
-    if (!tape) return y;
-    n = tape->record(&Rules::table, 1 + sizeof...(Rest), sizeof(Op),
-                     detail::take_block(std::move(y)).give());
+    if (!state) return y;
+    auto* tape = static_cast<detail::TapeCore*>(state);
+    detail::Node* n = tape->record(&detail::GeneralOp<Op, T, N>::table, N, sizeof(Op),
+                                   detail::take_block(std::move(y)).give());
+    std::size_t i = 0;
+    tape->set_input(n, i++, first.handle());
+    (tape->set_input(n, i++, rest.handle()), ...);
+    new (n->op()) Op(op);
+    return Var<T>(detail::Handle(n, tape));
   }
-  std::size_t i = 0;
-  tape->set_input(n, i++, first.handle());
-  (tape->set_input(n, i++, rest.handle()), ...);
-  new (n->op()) Op(op);
-  return Var<T>(detail::Handle(n, tape));
 }
 
 namespace detail {

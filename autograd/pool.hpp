@@ -72,6 +72,8 @@ class Pool {
     b->base = nullptr;
     return b;
   }
+  // The next block of its class; it is still the pool's.
+  Block* next(std::size_t size_class) const { return free_[size_class]; }
   void give(Block* b) {
     const std::size_t c = b->size_class;
     live_ -= class_sizes[c];
@@ -117,27 +119,24 @@ Pool& lease_pool();
   return current_pool ? *current_pool : lease_pool();
 }
 
+// Lets go of a block that is most likely this thread's own and nobody else's, such as a cotangent.
+[[gnu::always_inline]] inline void release_own(Block* b) {
+  if (b->refs.load(std::memory_order_acquire) == 1 && !b->base && !b->packable &&
+      b->pool == current_pool) [[likely]] {
+    b->pool->give(b);
+  } else {
+    release(b);
+  }
+}
+
 // An uninitialised block of the model's type and shape, with `more` bytes for other uses at the end.
-inline Block* new_like(Pool& pool, const Block& model, std::size_t more = 0) {
+Block* new_like_any(Pool& pool, const Block& model, std::size_t more);
+[[gnu::always_inline]] inline Block* new_like(Pool& pool, const Block& model,
+                                              std::size_t more = 0) {
   if (more == 0 && model.is_common()) [[likely]] {
     if (Block* b = pool.take_alike(model)) return b;
   }
-  const std::size_t element = model.dtype == Dtype::f32 ? 4 : 8;
-  if ((model.base && (!model.in_tape || model.owns_part)) || !model.contiguous) [[unlikely]] {
-    return new_block(pool, model.dtype, element, model.sizes(), model.rank, more);
-  }
-  const std::size_t header =
-      model.in_tape
-          ? pooled_header(model.header(), static_cast<std::size_t>(model.size()) * element)
-          : static_cast<std::size_t>(static_cast<const char*>(model.elements) -
-                                     reinterpret_cast<const char*>(&model));
-  Block* b =
-      pool.take(more ? class_of(header + static_cast<std::size_t>(model.size()) * element + more)
-                     : model.size_class);
-  init_block(b, model.dtype, model.packable, false, model.sizes(), model.rank);
-  b->base = nullptr;
-  b->elements = reinterpret_cast<char*>(b) + header;
-  return b;
+  return new_like_any(pool, model, more);
 }
 
 // Memory for the result of an op: of the next node where there is a tape.

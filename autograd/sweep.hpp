@@ -145,6 +145,8 @@ class Sweep {
   void run(Node* last, Node* floor);
 
  private:
+  template <bool ahead>
+  void walk(Node* last, Node* floor);
   template <class T>
   void add_recorded(Node& target, Var<T> g);
   template <class T>

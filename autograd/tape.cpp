@@ -152,15 +152,24 @@ Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t ran
 }
 
 Block* TapeCore::new_part(Block& whole, const Size* sizes, std::size_t rank) {
-  const Layout layout(whole.dtype == Dtype::f32 ? 4 : 8, sizes, rank);
-  if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
-  reserve(layout.header);
-  auto* b = reinterpret_cast<Block*>(at_);
-  at_ += layout.header;
-  init_block(b, whole.dtype, false, true, sizes, rank);
-  b->size_class = static_cast<std::uint8_t>(
-      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
-  b->holder = reinterpret_cast<Block*>(chunks_) - 1;
+  Block* b = nullptr;
+  if (rank == 2 && latest_part_ && latest_part_->dtype == whole.dtype &&
+      equal_sizes(latest_part_->sizes(), sizes, 2)) {
+    reserve(common_header);
+    b = place_header(at_, *latest_part_, common_header, reinterpret_cast<Block*>(chunks_) - 1);
+    at_ += common_header;
+  } else {
+    const Layout layout(whole.dtype == Dtype::f32 ? 4 : 8, sizes, rank);
+    if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
+    reserve(layout.header);
+    b = reinterpret_cast<Block*>(at_);
+    at_ += layout.header;
+    init_block(b, whole.dtype, false, true, sizes, rank);
+    b->size_class = static_cast<std::uint8_t>(
+        class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+    b->holder = reinterpret_cast<Block*>(chunks_) - 1;
+    if (rank == 2) latest_part_ = b;
+  }
   b->base = whole.base ? whole.base : &whole;
   b->elements = whole.elements;
   return b;
@@ -188,10 +197,9 @@ inline void drop_value(Block* b) {
 // tape is too large for the near caches: the nodes with the small values between them, and the heads of other values.
 class Ahead {
  public:
-  explicit Ahead(std::size_t tape_bytes) : on_(tape_bytes > small_tape) {}
+  static constexpr std::size_t small_tape = 1 << 20;
   // Before `n` is visited.
   [[gnu::always_inline]] void operator()(const Node* n) {
-    if (!on_) return;
     const auto at = reinterpret_cast<std::uintptr_t>(n);
     if (at - fetched_ > 2 * distance) fetched_ = at;  // another chunk, or the first node
     for (; fetched_ + distance > at; fetched_ -= line) fetch(fetched_ - line);
@@ -205,9 +213,7 @@ class Ahead {
  private:
   static void fetch(std::uintptr_t p) { __builtin_prefetch(reinterpret_cast<const void*>(p)); }
 
-  static constexpr std::size_t small_tape = 1 << 20;
   static constexpr std::uintptr_t line = 64, distance = 8192;
-  bool on_;
   std::uintptr_t fetched_ = 0;
 };
 }  // namespace
@@ -222,9 +228,10 @@ class Ahead {
 }
 
 void TapeCore::clear() {
-  Ahead ahead(bytes_);
+  Ahead ahead;
+  const bool large = bytes_ > Ahead::small_tape;
   for (Node* n = last_; n; n = n->prev) {
-    ahead(n);
+    if (large) ahead(n);
     drop(*n);
   }
   while (chunks_) {
@@ -234,7 +241,7 @@ void TapeCore::clear() {
   }
   bytes_ = 0;
   last_ = nullptr;
-  latest_ = nullptr;
+  latest_ = latest_part_ = nullptr;
   read_ahead_.clear();
 }
 
@@ -268,7 +275,7 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
   }
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
-  younger->latest_ = nullptr;
+  younger->latest_ = younger->latest_part_ = nullptr;
   younger->chunks_ = nullptr;
   younger->bytes_ = 0;
   younger->merged_into = older;
@@ -332,27 +339,35 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
   }
 }
 
+template <bool ahead>
+void Sweep::walk(Node* last, Node* floor) {
+  Ahead fetch;
+  Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
+  const bool consume = consume_;
+  for (Node *n = last, *prev = nullptr; n; n = prev) {
+    if constexpr (ahead) fetch(n);
+    prev = n == floor ? nullptr : n->prev;
+    const OpTable& table = *n->table;
+    // Results are needed by the node that computed them, which comes next and looks at their slots.
+    if (table.kind == OpTable::Kind::result) continue;
+    if (n->slot || table.kind == OpTable::Kind::several) table.sweep(*n, *this);
+    if (table.kind == OpTable::Kind::leaf) {
+      stays = &n->prev;  // its cotangent is still to be read
+    } else if (consume) {
+      for (Node* m = *stays; m != n; m = m->prev) TapeCore::drop(*m);
+      *stays = n->prev;
+      TapeCore::drop(*n);
+    }
+  }
+}
+
 void Sweep::run(Node* last, Node* floor) {
   if (consume_) tape_.read_ahead().clear();
-  Ahead ahead(tape_.bytes_);
-  Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
   try {
-    for (Node* n = last; n;) {
-      ahead(n);
-      Node* const prev = n->prev;
-      // Results are needed by the node that computed them, which comes next and looks at their slots.
-      if (const auto kind = n->table->kind; kind != OpTable::Kind::result) {
-        if (n->slot || kind == OpTable::Kind::several) n->table->sweep(*n, *this);
-        if (kind == OpTable::Kind::leaf) {
-          stays = &n->prev;  // its cotangent is still to be read
-        } else if (consume_) {
-          for (Node* m = *stays; m != n; m = m->prev) TapeCore::drop(*m);
-          *stays = prev;
-          TapeCore::drop(*n);
-        }
-      }
-      if (n == floor) break;
-      n = prev;
+    if (tape_.bytes_ > Ahead::small_tape) {
+      walk<true>(last, floor);
+    } else {
+      walk<false>(last, floor);
     }
   } catch (...) {
     for (Node* m = last; m; m = m->prev) {

@@ -97,7 +97,7 @@ class TapeCore : public TapeState {
     // A value that another node owns is shown by a view, so that each in_tape value has one owner.
     if (value && value->in_tape) [[unlikely]]
       value = view_of(value);
-    return place_node(table, inputs, op_bytes, value, false);
+    return place_node(table, inputs, op_bytes, value);
   }
   // The node of an op with one result, of the model's type and shape, and `n` elements.
   Node* record_like(const Block& model, Size n, const OpTable* table, std::size_t inputs,
@@ -117,16 +117,12 @@ class TapeCore : public TapeState {
                                             std::size_t op_bytes) {
     reserve(common_header + bytes + largest_alignment + node_bytes(inputs, op_bytes));
     Block* b = place_common(model, bytes);
-    Node* n = place_node(table, inputs, op_bytes, b, true);
-    n->alike = true;
-    return n;
+    return place_node(table, inputs, op_bytes, b, true, true);
   }
   // The node of several results to come, all of whose inputs have values like them.
   Node* record_several(const OpTable* table, std::size_t inputs, std::size_t op_bytes) {
     reserve(node_bytes(inputs, op_bytes));
-    Node* n = place_node(table, inputs, op_bytes, nullptr, true);
-    n->alike = true;
-    return n;
+    return place_node(table, inputs, op_bytes, nullptr, true, true);
   }
   // Memory for a value like one that is common.
   Block* new_common(const Block& model, std::size_t bytes) {
@@ -135,7 +131,7 @@ class TapeCore : public TapeState {
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
-  Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
+  [[gnu::always_inline]] Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
     if (rank == 2 && latest_ && latest_->dtype == dtype &&
         equal_sizes(latest_->sizes(), sizes, 2)) {
       const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
@@ -158,23 +154,26 @@ class TapeCore : public TapeState {
     reserve(node_bytes(1, sizeof(number)));
     return place_result(whole, number, value);
   }
-  // The same for a part of the shape of `part` (see new_part), `bytes` behind it.
-  Node* record_part(Node& whole, std::uint32_t number, const Block& part, std::size_t header,
-                    std::size_t bytes) {
-    reserve(header + node_bytes(1, sizeof(number)));
-    Block* b = place_header(at_, part, reinterpret_cast<Block*>(chunks_) - 1);
-    at_ += header;
-    b->elements = static_cast<char*>(part.elements) + bytes;
-    return place_result(whole, number, b);
+  // The nodes of `count` parts of one shape, behind each other in memory; `part` is the first (new_part).
+  void record_parts(Node& whole, Block* part, std::uint32_t count, Node** nodes) {
+    const std::size_t header = part->header();
+    const auto bytes = part->size() * (part->dtype == Dtype::f32 ? 4 : 8);
+    reserve(node_bytes(1, sizeof(count)) + (count - 1) * (header + node_bytes(1, sizeof(count))));
+    nodes[0] = place_result(whole, 0, part);
+    auto* elements = static_cast<char*>(part->elements);
+    Block* const holder = reinterpret_cast<Block*>(chunks_) - 1;
+    for (std::uint32_t k = 1; k < count; ++k) {
+      Block* b = place_header(at_, *part, header, holder);
+      at_ += header;
+      b->elements = elements += bytes;
+      nodes[k] = place_result(whole, k, b);
+    }
   }
 
-  void set_input(Node* n, std::size_t i, const Handle& h) {
-    if (Node* m = h.node()) {
-      n->inputs()[i] = Input(m);
-    } else {
-      retain(h.block());
-      n->inputs()[i] = Input(h.block());
-    }
+  void set_input(Node* n, std::size_t i, const Handle& h) { set_input(n, i, h.contents()); }
+  void set_input(Node* n, std::size_t i, const Handle::Contents& x) {
+    if (!x.node) retain(x.block);
+    n->inputs()[i] = x.node ? Input(x.node) : Input(x.block);
   }
 
   ReadAhead& read_ahead() { return read_ahead_; }
@@ -202,7 +201,8 @@ class TapeCore : public TapeState {
     return sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
   }
   [[gnu::always_inline]] Node* place_node(const OpTable* table, std::size_t inputs,
-                                          std::size_t op_bytes, Block* value, bool dense) {
+                                          std::size_t op_bytes, Block* value,
+                                          bool dense = false, bool alike = false) {
     Node* n = reinterpret_cast<Node*>(at_);
     at_ += node_bytes(inputs, op_bytes);
     n->table = table;
@@ -211,20 +211,19 @@ class TapeCore : public TapeState {
     n->slot = 0;
     n->input_count = static_cast<std::uint32_t>(inputs) & 0x3fffffffU;
     n->dense = dense;
-    n->alike = false;
+    n->alike = alike;
     n->mark = 0;
     last_ = n;
     return n;
   }
   [[gnu::always_inline]] Node* place_result(Node& whole, std::uint32_t number, Block* value) {
-    Node* r = place_node(&result_table, 1, sizeof(number), value, false);
+    Node* r = place_node(&result_table, 1, sizeof(number), value, false, true);
     r->inputs()[0] = Input(&whole);
     r->result_number() = number;
-    r->alike = true;
     return r;
   }
   static constexpr std::size_t largest_alignment = 63;
-  static std::size_t alignment(std::size_t bytes) { return bytes >= 256 ? largest_alignment : 31; }
+  static std::size_t alignment(std::size_t bytes) { return bytes >= 64 ? largest_alignment : 31; }
   // In a tape the elements follow the header at once.
   static std::size_t value_room(const Block& model, std::size_t bytes) {
     return model.header() + bytes + alignment(bytes);
@@ -249,12 +248,16 @@ class TapeCore : public TapeState {
     b->size_class = model.size_class;
     return b;
   }
-  // The same where the model is common (Block::is_common): its header is copied.
+  // The same where the model is common (Block::is_common).
   static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
   [[gnu::always_inline]] Block* place_common(const Block& model, std::size_t bytes) {
-    Block* b =
-        place_header(place(common_header, bytes), model, reinterpret_cast<Block*>(chunks_) - 1);
-    b->base = b->holder;
+    auto* b = static_cast<Block*>(place(common_header, bytes));
+    // Field by field: to load them together would have to wait until each has left the store buffer.
+    static_cast<BlockKind&>(*b) = model;
+    b->refs.store(1, std::memory_order_relaxed);
+    b->sizes()[0] = model.sizes()[0];
+    b->sizes()[1] = model.sizes()[1];
+    b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
     b->elements = reinterpret_cast<char*>(b) + common_header;
     return b;
   }
@@ -266,8 +269,8 @@ class TapeCore : public TapeState {
   char* at_ = nullptr;
   char* end_ = nullptr;
   Chunk* chunks_ = nullptr;
-  // Of the common values that new_value made: the next is often like it.
-  const Block* latest_ = nullptr;
+  // Of the common values that new_value made, and of the parts that new_part did: the next is often like it.
+  const Block *latest_ = nullptr, *latest_part_ = nullptr;
   std::size_t bytes_ = 0;  // of all chunks
   Pool* pool_ = nullptr;
   std::uint64_t born_ = 0;

@@ -15,7 +15,8 @@
 namespace unroll::detail {
 namespace {
 
-thread_local Size calls = 0;
+// Without a call to find it in a shared library.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Size calls = 0;
 
 template <class T>
 T horizontal_sum(const Lane<T>& x) {
@@ -255,16 +256,24 @@ int packed_lanes(Size rows, Size n) {
 
 // The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one.
 template <class T>
-[[gnu::noinline]] const T* make_form(std::atomic<std::uintptr_t>& form, int lanes,
-                                     const Matrix<T>& b, Size k, Size n, bool now) {
+KeptForm<T>& form_in(std::uintptr_t state) {
+  return *reinterpret_cast<KeptForm<T>*>(reinterpret_cast<Block*>(state)->data<T>());
+}
+template <class T>
+[[gnu::noinline]] const KeptForm<T>* make_form(std::atomic<std::uintptr_t>& form, int lanes,
+                                               const Matrix<T>& b, Size k, Size n, bool one_row,
+                                               bool now) {
   std::uintptr_t state = form.load(std::memory_order_acquire);
   if (state == 0 && !now) {
     form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
     return nullptr;
   }
   if (state <= 1) {
-    Ref packed = new_block<T>(Shape{panels_size<T>(k, n, lanes)});
-    pack(packed->template data<T>(), b, k, n, lanes);
+    constexpr Size head = KeptForm<T>::elements;
+    Ref packed = new_block<T>(Shape{head + panels_size<T>(k, n, lanes)});
+    T* const elements = packed->template data<T>();
+    new (elements) KeptForm<T>{pack(elements + head, b, k, n, lanes),
+                               one_row ? row_by_panels<T>(lanes) : nullptr};
     const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
     while (state <= 1) {
       if (form.compare_exchange_weak(state, made, std::memory_order_acq_rel)) {
@@ -273,26 +282,16 @@ template <class T>
       }
     }
   }
-  return reinterpret_cast<Block*>(state)->data<T>();
+  return &form_in<T>(state);
 }
 template <class T>
-const T* kept_form(Block& w, bool transposed, Size rows, int lanes, const Matrix<T>& b, Size k,
-                   Size n, bool now) {
+const KeptForm<T>* kept_form(Block& w, bool transposed, Size rows, int lanes, const Matrix<T>& b,
+                             Size k, Size n, bool now) {
   std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + (rows == 1)];
   const std::uintptr_t state = form.load(std::memory_order_acquire);
   if (state > 1) [[likely]]
-    return reinterpret_cast<Block*>(state)->data<T>();
-  return make_form(form, lanes, b, k, n, now);
-}
-
-template <class T>
-void multiply_packed(Size m, const T* a, Size a_row, const Panels<T>& panels, T* c, Size c_row,
-                     bool accumulate) {
-  if (m == 1) {
-    multiply_row(a, panels, c, accumulate);
-  } else {
-    multiply(m, {a, a_row, 1}, panels, c, c_row, accumulate);
-  }
+    return &form_in<T>(state);
+  return make_form(form, lanes, b, k, n, rows == 1, now);
 }
 
 }  // namespace
@@ -300,6 +299,15 @@ void multiply_packed(Size m, const T* a, Size a_row, const Panels<T>& panels, T*
 template <class T>
 void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate) {
+  if (m == 1 && w.packable && a.column == 1) {  // what a recurrent network does at each step
+    const std::uintptr_t state = w.packed_forms()[2 * transposed + 1].load(std::memory_order_acquire);
+    if (state > 1) {
+      ++calls;
+      const KeptForm<T>& form = form_in<T>(state);
+      form.row(a.data, form.panels, c, accumulate);
+      return;
+    }
+  }
   const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
   const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
   const Matrix<T> b = transposed ? right.transposed() : right;
@@ -309,9 +317,14 @@ void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c
   }
   ++calls;
   const int lanes = packed_lanes<T>(m, n);
-  Panels<T> panels{kept_form(w, transposed, m, lanes, b, k, n, false), k, n, lanes};
-  if (!panels.data) panels = pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
-  multiply_packed(m, a.data, a.row, panels, c, c_row, accumulate);
+  const KeptForm<T>* form = kept_form(w, transposed, m, lanes, b, k, n, false);
+  const Panels<T> panels =
+      form ? form->panels : pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
+  if (m == 1) {
+    multiply_row(a.data, panels, c, accumulate);
+  } else {
+    multiply(m, {a.data, a.row, 1}, panels, c, c_row, accumulate);
+  }
 }
 
 template <class T>
@@ -322,19 +335,17 @@ RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
       n_(w.sizes()[transposed ? 0 : 1]) {
   if (transposed) matrix_ = matrix_.transposed();
   if (!packs<T>(w, rows, 1)) return;
-  lanes_ = packed_lanes<T>(rows, n_);
-  packed_ = kept_form(w, transposed, rows, lanes_, matrix_, k_, n_, true);
-  if (rows == 1) row_ = row_by_panels<T>(lanes_);
+  form_ = kept_form(w, transposed, rows, packed_lanes<T>(rows, n_), matrix_, k_, n_, true);
+  row_ = form_->row;
 }
 template <class T>
 void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
-  const Panels<T> panels{packed_, k_, n_, lanes_};
   if (row_) {
     ++calls;
-    row_(a, panels, c, accumulate);
-  } else if (packed_) {
+    row_(a, form_->panels, c, accumulate);
+  } else if (form_) {
     ++calls;
-    multiply(rows_, {a, a_row, 1}, panels, c, c_row, accumulate);
+    multiply(rows_, {a, a_row, 1}, form_->panels, c, c_row, accumulate);
   } else {
     gemm(rows_, n_, k_, Matrix<T>{a, a_row, 1}, matrix_, c, c_row, accumulate);
   }
@@ -342,7 +353,7 @@ void RightMatrix<T>::operator()(const T* a, Size a_row, T* c, Size c_row, bool a
 template <class T>
 void RightMatrix<T>::one_by_one(Size count, const T* a, Size a_row, T* c, Size c_row) const {
   ++calls;
-  multiply_rows_alike(count, a, a_row, Panels<T>{packed_, k_, n_, lanes_}, c, c_row);
+  multiply_rows_alike(count, a, a_row, form_->panels, c, c_row);
 }
 
 template class RightMatrix<float>;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
 
 namespace unroll::detail {
 namespace {
@@ -79,10 +80,9 @@ Ref zeros_block(const Shape& shape) {
 template <class T>
 void add_into(Block& target, const Block& g) {
   if (g.contiguous) {
-    T* __restrict a = target.data<T>();
-    const T* __restrict b = g.data<T>();
-    const Size n = target.size();
-    for (Size i = 0; i < n; ++i) a[i] += b[i];
+    T* const a = target.data<T>();
+    const T* const b = g.data<T>();
+    for_each_lane<T>(target.size(), [&](auto load, auto store) { store(a, load(a) + load(b)); });
     return;
   }
   add_strided(target.data<T>(), row_major(target.shape()), g);

@@ -275,6 +275,16 @@ void multiply_row(const T* a, const Panels<T>& b, T* c, bool accumulate) {
   row_by_panels<T>(b.lanes)(a, b, c, accumulate);
 }
 
+// What stands in front of a packed form that a matrix keeps (Block::packed_forms): its elements follow on the next cache line.
+template <class T>
+struct KeptForm {
+  Panels<T> panels;
+  RowByPanels<T> row;  // of a form for one row: what multiplies it
+
+  static constexpr Size elements = 64 / Size{sizeof(T)};  // that it takes the place of
+};
+static_assert(sizeof(KeptForm<float>) <= 64);
+
 namespace tiles {
 template <class T, int Rows, int Part, int Lanes, int Chains>
 void some_rows_alike(Size rows, Size k, const T* a, Size a_row, const T* b, T* c, Size c_row,

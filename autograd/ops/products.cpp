@@ -1,5 +1,6 @@
 // Matrix products.
 #include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/pool.hpp"
@@ -96,6 +97,34 @@ struct Linear {
   static constexpr auto name = "linear";
   template <class T>
   static Block* compute(TapeCore* tape, Block& x, Block& w, Block* bias) {
+    if (tape && detail::product(x.sizes(), x.rank - 1u) == 1 && x.contiguous && w.contiguous &&
+        w.packable && (!bias || bias->contiguous)) {
+      return one_row<T>(*tape, x, w, bias);
+    }
+    return any<T>(tape, x, w, bias);
+  }
+  // What a recurrent network does at each step.
+  template <class T>
+  static Block* one_row(TapeCore& tape, Block& x, Block& w, Block* bias) {
+    const Size out = w.sizes()[0];
+    Size sizes[Shape::max_rank];
+    for (std::size_t i = 0; i + 1 < x.rank; ++i) sizes[i] = 1;
+    sizes[x.rank - 1u] = out;
+    Block* y = tape.new_value(detail::dtype_of<T>, sizes, x.rank);
+    T* c = y->data<T>();
+    if (x.base && x.of_array && !x.in_tape) {
+      if (const T* product = tape.read_ahead().row<T>(x, w)) {
+        add_bias(product, bias, out, c);
+        return y;
+      }
+    }
+    if (bias) std::copy_n(bias->data<T>(), out, c);
+    detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
+                           bias != nullptr);
+    return y;
+  }
+  template <class T>
+  [[gnu::noinline]] static Block* any(TapeCore* tape, Block& x, Block& w, Block* bias) {
     const Size out = w.sizes()[0], in = w.sizes()[1];
     Size sizes[Shape::max_rank], rows = 1;
     for (std::size_t i = 0; i + 1 < x.rank; ++i) rows *= sizes[i] = x.sizes()[i];
@@ -104,12 +133,6 @@ struct Linear {
     T* c = y->data<T>();
     Ref whole_bias;
     if (bias && !bias->contiguous) bias = (whole_bias = detail::contiguous(bias)).get();
-    if (tape && rows == 1 && x.base && x.of_array && !x.in_tape && x.contiguous && w.contiguous) {
-      if (const T* product = tape->read_ahead().row<T>(x, w)) {
-        add_bias(product, bias, out, c);
-        return y;
-      }
-    }
     if (bias && rows > 0) {
       std::copy_n(bias->data<T>(), out, c);
       for (Size n = 1; n < rows; n *= 2) std::copy_n(c, std::min(n, rows - n) * out, c + n * out);
@@ -128,13 +151,13 @@ struct Linear {
     return y;
   }
   template <class T>
-  static void add_bias(const T* __restrict product, Block* bias, Size n, T* __restrict out) {
+  static void add_bias(const T* product, Block* bias, Size n, T* out) {
     if (!bias) {
       std::copy_n(product, n, out);
       return;
     }
-    const T* __restrict b = bias->data<T>();
-    for (Size i = 0; i < n; ++i) out[i] = b[i] + product[i];
+    const T* b = bias->data<T>();
+    detail::for_each_lane<T>(n, [&](auto load, auto store) { store(out, load(b) + load(product)); });
   }
   template <class T>
   Block* value(TapeCore* tape, Block& x, Block& w) const {
@@ -290,31 +313,33 @@ Var<T> matmul(const Var<T>& a, const Var<T>& b) {
 }
 
 namespace {
-template <class T>
-void check_linear(const Var<T>& x, const Var<T>& W) {
-  const Block *a = x.handle().block(), *w = W.handle().block();
-  if (w->rank != 2 || a->rank == 0 || a->sizes()[a->rank - 1u] != w->sizes()[1]) {
-    const bool hint = w->rank == 2 && a->rank > 0 && a->sizes()[a->rank - 1u] == w->sizes()[0];
-    fail("linear", "x [..., in] and W [out, in] do not fit: " + to_string(x.shape()) + " and " +
-                       to_string(W.shape()) +
-                       (hint ? ". Did you mean matmul(x, W), which does not transpose?" : ""));
-  }
+[[noreturn, gnu::cold]] void fail_linear(const Block& x, const Block& w) {
+  const bool hint = w.rank == 2 && x.rank > 0 && x.sizes()[x.rank - 1u] == w.sizes()[0];
+  fail("linear", "x [..., in] and W [out, in] do not fit: " + to_string(x.shape()) + " and " +
+                     to_string(w.shape()) +
+                     (hint ? ". Did you mean matmul(x, W), which does not transpose?" : ""));
+}
+inline void check_linear(const Block& x, const Block& w) {
+  if (w.rank != 2 || x.rank == 0 || x.sizes()[x.rank - 1u] != w.sizes()[1]) fail_linear(x, w);
 }
 }  // namespace
 
 template <Real T>
 Var<T> linear(const Var<T>& x, const Var<T>& W) {
-  check_linear(x, W);
-  return apply(Linear{}, x, W);
+  const std::array in{x.handle().contents(), W.handle().contents()};
+  check_linear(*in[0].block, *in[1].block);
+  return detail::apply_value<T>(Linear{}, in);
 }
 template <Real T>
 Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
-  check_linear(x, W);
-  if (b.rank() != 1 || b.size() != W.size(0)) {
+  const std::array in{x.handle().contents(), W.handle().contents(), b.handle().contents()};
+  const Block &w = *in[1].block, &bias = *in[2].block;
+  check_linear(*in[0].block, w);
+  if (bias.rank != 1 || bias.sizes()[0] != w.sizes()[0]) {
     fail("linear", "the bias has shape " + to_string(b.shape()) + ", W [out, in] has " +
                        to_string(W.shape()));
   }
-  return apply(LinearWithBias{}, x, W, b);
+  return detail::apply_value<T>(LinearWithBias{}, in);
 }
 template <Real T>
 Var<T> outer(const Var<T>& a, const Var<T>& b) {

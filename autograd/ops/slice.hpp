@@ -31,6 +31,10 @@ struct Slice {
     }
     return rank;
   }
+  // Are rows of this constant shown where they are, however small? A sequence is mostly such an array (kernels/read_ahead.hpp).
+  static bool shows_rows(const Block& x) {
+    return x.contiguous && !x.in_tape && (!x.base || x.of_array);
+  }
   // Small stretches of rows are copied where a tape has room for them, anything else is a view.
   template <class T>
   Block* value(TapeCore* tape, Block& x) const {
@@ -42,7 +46,7 @@ struct Slice {
     if (!x.contiguous || step != 1 || width * outer * static_cast<Size>(sizeof(T)) > small_value) {
       return view(x, sizes, rank);
     }
-    if (!tape && outer == 1 && !x.in_tape && (!x.base || x.of_array)) {
+    if (!tape && outer == 1 && shows_rows(x)) {
       return new_contiguous_view(&x, start * inner, sizes, rank).give();
     }
     Block* y = new_result<T>(tape, sizes, rank);

@@ -31,7 +31,9 @@ struct Concat {
     const Size row = inner * shape[axis];
     Size at = 0;
     for (const Var<T>& part : parts) {
-      const Ref b = detail::contiguous(part.handle().block());
+      Block* b = part.handle().block();
+      const Ref copy = b->contiguous ? Ref() : detail::contiguous(b);
+      if (copy) b = copy.get();
       const Size width = inner * (new_axis ? 1 : b->sizes()[axis]);
       detail::copy_rows(outer, width, b->template data<T>(), width, out->template data<T>() + at,
                         row);
@@ -168,7 +170,13 @@ Var<T> index(const Var<T>& x, Size axis, Size i) {
     fail("index", "index " + std::to_string(i) + " is out of range for axis " + std::to_string(a) +
                       " of " + to_string(x.shape()));
   }
-  return apply(Slice{static_cast<std::uint8_t>(a), true, i < 0 ? i + n : i, 1, 1}, x);
+  if (i < 0) i += n;
+  const Handle::Contents c = x.handle().contents();
+  if (Block& b = *c.block; !c.tape && a == 0 && Slice::shows_rows(b)) {
+    const Size row = detail::product(b.sizes() + 1, b.rank - 1u);
+    return Var<T>(Handle(detail::new_contiguous_view(&b, i * row, b.sizes() + 1, b.rank - 1u)));
+  }
+  return apply(Slice{static_cast<std::uint8_t>(a), true, i, 1, 1}, x);
 }
 template <Real T>
 Var<T> flip(const Var<T>& x, Size axis) {

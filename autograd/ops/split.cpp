@@ -79,21 +79,43 @@ struct Parts {
   Block* place_of(std::uint32_t k) const { return reinterpret_cast<Block*>(headers + k * header); }
 
   [[gnu::noinline]] Block* make_room(Node& n) {
-    Block* whole = detail::new_like(detail::this_pool(), *n.inputs()[0].known_node()->value,
-                                    alignof(Block) + count * header);
+    const Block &x = *n.inputs()[0].known_node()->value, &part = *results()[0]->value;
+    detail::Pool& pool = detail::this_pool();
+    const auto bytes = static_cast<std::size_t>(x.size()) * sizeof(T);
+    const std::size_t before = detail::pooled_header(x.header(), bytes),
+                      more = alignof(Block) + count * header,
+                      size_class = detail::class_of(before + bytes + more);
+    if (Block* b = pool.next(size_class);
+        b && b->has_parts && !x.packable && b->same_form(x) && b->same_shape(x)) {
+      headers = headers_of(*b);
+      if (const Block& first = *place_of(0); first.same_form(part) && first.same_shape(part)) {
+        // It served a split like this one, and nobody writes to the headers of parts: all of them are there.
+        b = pool.take(size_class);
+        b->refs.store(1, std::memory_order_relaxed);
+        b->base = nullptr;
+        n.slot = reinterpret_cast<std::uintptr_t>(b);
+        return b;
+      }
+    }
+    Block* whole = detail::new_like(pool, x, more);
+    whole->has_parts = true;
     n.slot = reinterpret_cast<std::uintptr_t>(whole);
     T* elements = whole->template data<T>();
-    const auto end = reinterpret_cast<std::uintptr_t>(elements + whole->size());
-    headers = reinterpret_cast<char*>((end + alignof(Block) - 1) & ~(alignof(Block) - 1));
-    const Block& part = *results()[0]->value;
-    const Size size = part.size();
-    for (std::uint32_t k = 0; k < count; ++k) {
-      Block* b = detail::place_header(place_of(k), part, whole);
-      b->base = whole;
-      b->owns_part = true;
-      b->elements = elements + k * size;
+    headers = headers_of(*whole);
+    Block* first = detail::place_header(place_of(0), part, header, whole);
+    first->base = whole;
+    first->owns_part = true;
+    first->elements = elements;
+    const Size size = first->size();
+    for (std::uint32_t k = 1; k < count; ++k) {
+      detail::place_header(place_of(k), *first, header, whole)->elements = elements += size;
     }
     return whole;
+  }
+
+  static char* headers_of(const Block& whole) {
+    const auto end = reinterpret_cast<std::uintptr_t>(whole.data<T>() + whole.size());
+    return reinterpret_cast<char*>((end + alignof(Block) - 1) & ~(alignof(Block) - 1));
   }
 
   // The array that make_room made becomes the input's cotangent.
@@ -173,13 +195,10 @@ bool show_parts(TapeCore& tape, const Handle::Contents& x, const Slice& part, st
   if (!value) return false;
   Node& n = Parts<T>::record(tape, x.node, part, count);
   Parts<T>& parts = Parts<T>::of(n);
-  const std::size_t header = parts.header = value->header(),
-                    bytes = static_cast<std::size_t>(value->size()) * sizeof(T);
+  parts.header = value->header();
+  tape.record_parts(n, value, parts.count, parts.results());
   for (std::uint32_t k = 0; k < count; ++k) {
-    Node* r = k == 0 ? tape.record_result(n, k, value)
-                     : tape.record_part(n, k, *value, header, k * bytes);
-    parts.results()[k] = r;
-    std::construct_at(out + k, Handle(r, &tape));
+    std::construct_at(out + k, Handle(parts.results()[k], &tape));
   }
   return true;
 }
