@@ -156,7 +156,7 @@ namespace detail {
 // Of an op of the library that writes its result straight into the tape: value<T>(tape or null, block...) -> Block*.
 template <class Op, class T, std::size_t N>
 constexpr bool writes_value = []<std::size_t... I>(std::index_sequence<I...>) {
-  return requires(const Op& op, TapeCore * tape, const std::array<Block*, N>& x) {
+  return requires(const Op& op, TapeCore* tape, const std::array<Block*, N>& x) {
     op.template value<T>(tape, *x[I]...);
   };
 }

@@ -201,8 +201,8 @@ class TapeCore : public TapeState {
     return sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
   }
   [[gnu::always_inline]] Node* place_node(const OpTable* table, std::size_t inputs,
-                                          std::size_t op_bytes, Block* value,
-                                          bool dense = false, bool alike = false) {
+                                          std::size_t op_bytes, Block* value, bool dense = false,
+                                          bool alike = false) {
     Node* n = reinterpret_cast<Node*>(at_);
     at_ += node_bytes(inputs, op_bytes);
     n->table = table;
@@ -223,7 +223,7 @@ class TapeCore : public TapeState {
     return r;
   }
   static constexpr std::size_t largest_alignment = 63;
-  static std::size_t alignment(std::size_t bytes) { return bytes >= 64 ? largest_alignment : 31; }
+  static std::size_t alignment(std::size_t bytes) { return bytes > 64 ? largest_alignment : 31; }
   // In a tape the elements follow the header at once.
   static std::size_t value_room(const Block& model, std::size_t bytes) {
     return model.header() + bytes + alignment(bytes);

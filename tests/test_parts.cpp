@@ -112,6 +112,35 @@ TEST_CASE("Cotangents of parts arrive whichever way the parts are used") {
           [](const Parts& p, const V&) { return sum(tanh(p[0]) * p[1] - square(p[2])); });
 }
 
+TEST_CASE(
+    "Memory that served the cotangents of one split serves another, whatever became of its parts") {
+  // Splits of one size into other parts, in turn; reshape gives cotangents of parts, and of wholes, other shapes.
+  const auto f = [](const Shape& shape, Size count, bool by_slices) {
+    return [=](const V& v) {
+      const V whole = sin(reshape(v, shape));
+      const Size axis = shape[0] == 1 ? 1 : 0;
+      const Parts p = by_slices ? slices(whole, count, axis) : split(whole, count, axis);
+      V total(0);
+      for (const V& part : p) {
+        const Size n = part.size();
+        total = total + sum(tanh(part) * exp(part)) +
+                sum(cos(reshape(tanh(part), {n / 2, 2}))) * sum(reshape(part, {n}));
+      }
+      return total;
+    };
+  };
+  const V x = numbers({24}, 5);
+  const std::pair<Shape, Size> splits[] = {{{1, 24}, 3}, {{1, 24}, 2}, {{24, 1}, 3}, {{6, 4}, 3},
+                                           {{1, 24}, 4}, {{2, 12}, 2}, {{1, 24}, 3}};
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& [shape, count] : splits) {
+      CAPTURE(to_string(shape));
+      CAPTURE(count);
+      same(grad(f(shape, count, false))(x), grad(f(shape, count, true))(x));
+    }
+  }
+}
+
 TEST_CASE("Rows of a vector of many parts, one by one") {
   const V x = numbers({200, 3}, 2);
   const auto f = [](const V& v) {

@@ -300,7 +300,8 @@ template <class T>
 void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate) {
   if (m == 1 && w.packable && a.column == 1) {  // what a recurrent network does at each step
-    const std::uintptr_t state = w.packed_forms()[2 * transposed + 1].load(std::memory_order_acquire);
+    const std::uintptr_t state =
+        w.packed_forms()[2 * transposed + 1].load(std::memory_order_acquire);
     if (state > 1) {
       ++calls;
       const KeptForm<T>& form = form_in<T>(state);

@@ -157,7 +157,8 @@ struct Linear {
       return;
     }
     const T* b = bias->data<T>();
-    detail::for_each_lane<T>(n, [&](auto load, auto store) { store(out, load(b) + load(product)); });
+    detail::for_each_lane<T>(n,
+                             [&](auto load, auto store) { store(out, load(b) + load(product)); });
   }
   template <class T>
   Block* value(TapeCore* tape, Block& x, Block& w) const {
