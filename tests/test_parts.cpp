@@ -133,10 +133,10 @@ TEST_CASE(
   const std::pair<Shape, Size> splits[] = {{{1, 24}, 3}, {{1, 24}, 2}, {{24, 1}, 3}, {{6, 4}, 3},
                                            {{1, 24}, 4}, {{2, 12}, 2}, {{1, 24}, 3}};
   for (int round = 0; round < 3; ++round) {
-    for (const auto& [shape, count] : splits) {
-      CAPTURE(to_string(shape));
-      CAPTURE(count);
-      same(grad(f(shape, count, false))(x), grad(f(shape, count, true))(x));
+    for (const std::pair<Shape, Size>& kind : splits) {
+      CAPTURE(to_string(kind.first));
+      CAPTURE(kind.second);
+      same(grad(f(kind.first, kind.second, false))(x), grad(f(kind.first, kind.second, true))(x));
     }
   }
 }
