@@ -25,12 +25,18 @@ struct Unit {};
 template <int V>
 inline constexpr Unit<V> unit{};
 
+namespace detail {
+template <class L>
+class Kept;
+}
+
 // A value with its derivatives with respect to the inputs whose bit is set in Mask: zeros that are known from the types
 // are never stored or multiplied. (Forward mode; the idea is that of ceres' Jet with a static sparsity.)
 template <class L, unsigned Mask>
 struct Dual {
   L v;
   std::array<L, std::popcount(Mask)> d;
+  detail::Kept<L>* kept;  // of lanes: what costly ops gave, for all numbers of one computation
 };
 
 template <class X>
@@ -168,6 +174,23 @@ template <unsigned Mask>
 constexpr std::size_t slot_of(unsigned bit) {
   return std::popcount(Mask & ((1U << bit) - 1));
 }
+// Dual<L, Mask>{v, {f(the input's number)...}, kept}: all derivatives at once, since compilers clear an array that is filled one
+// by one with a slow `rep stos`.
+template <unsigned Mask, class L, class F>
+Dual<L, Mask> make_dual(const L& v, Kept<L>* kept, const F& f) {
+  constexpr auto inputs = [] {
+    std::array<unsigned, std::popcount(Mask)> bits{};
+    std::size_t n = 0;
+    for (unsigned bit = 0; Mask >> bit; ++bit) {
+      if (Mask >> bit & 1) bits[n++] = bit;
+    }
+    return bits;
+  }();
+  return [&]<std::size_t... Slot>(std::index_sequence<Slot...>) {
+    return Dual<L, Mask>{v, {f(std::integral_constant<unsigned, inputs[Slot]>{})...}, kept};
+  }
+  (std::make_index_sequence<inputs.size()>{});
+}
 
 template <class L, int V>
 L times(Unit<V>, const L& x) {
@@ -194,6 +217,22 @@ void add_partial(L& sum, bool& started, const D& derivative, const X& x) {
   }
 }
 
+template <class Op>
+inline constexpr bool op_costly = false;
+template <class Op>
+requires requires { Op::costly; }
+inline constexpr bool op_costly<Op> = Op::costly;
+
+// What the first dual number among x has.
+template <class L, class X, class... Rest>
+Kept<L>* kept_of(const X& x, const Rest&... rest) {
+  if constexpr (is_dual<X>) {
+    return x.kept;
+  } else {
+    return kept_of<L>(rest...);
+  }
+}
+
 // ∂y/∂x_I, where x_I carries derivatives at all.
 template <class Op, std::size_t I, class X, class L, class... V>
 auto partial_if_dual(const L& y, const V&... v) {
@@ -213,30 +252,26 @@ L chain(const Partials& partials, const X& x, std::index_sequence<I...>) {
   return started ? sum : L(0);
 }
 
-template <unsigned Mask, class L, class Partials, class X, class Indices, std::size_t... Bit>
-Dual<L, Mask> with_derivatives(const L& y, const Partials& partials, const X& x, Indices indices,
-                               std::index_sequence<Bit...>) {
-  Dual<L, Mask> out{y, {}};
-  const auto set = [&](auto bit) {
-    if constexpr ((Mask >> decltype(bit)::value & 1) != 0) {
-      out.d[slot_of<Mask>(decltype(bit)::value)] =
-          chain<decltype(bit)::value, L>(partials, x, indices);
-    }
-  };
-  (set(std::integral_constant<unsigned, Bit>{}), ...);
-  return out;
-}
-
 template <class Op, std::size_t... I, class... X>
 auto call_dual_indexed(std::index_sequence<I...> indices, const X&... x) {
   using L = typename FirstLane<X...>::type;
   constexpr unsigned mask = (mask_of<X> | ...);
-  const L y = call<Op>(primal<L>(x)...);
+  Kept<L>* const kept = kept_of<L>(x...);
+  const auto compute = [&] { return call<Op>(primal<L>(x)...); };
+  const L y = [&] {
+    if constexpr (op_costly<Op> && is_lane<L>) {
+      return (*kept)(compute);
+    } else {
+      return compute();
+    }
+  }();
   const std::tuple<decltype(primal<L>(x))...> v{primal<L>(x)...};
   const auto partials = std::apply(
       [&](const auto&... p) { return std::tuple{partial_if_dual<Op, I, X>(y, p...)...}; }, v);
-  return with_derivatives<mask>(y, partials, std::tie(x...), indices,
-                                std::make_index_sequence<std::bit_width(mask)>{});
+  const auto operands = std::tie(x...);
+  return make_dual<mask>(y, kept, [&](auto bit) {
+    return chain<decltype(bit)::value, L>(partials, operands, indices);
+  });
 }
 
 template <class Op, class... X>
@@ -265,27 +300,16 @@ auto where_dual(const C& c, const A& a, const B& b) {
       return where(c, a, b);
     } else {
       constexpr unsigned mask = mask_of<A> | mask_of<B>;
-      Dual<L, mask> out{where(c, primal<L>(a), primal<L>(b)), {}};
-      [&]<std::size_t... I>(std::index_sequence<I...>) {
-        const auto part = [](const auto& x, auto bit) -> L {
-          using X = std::remove_cvref_t<decltype(x)>;
-          if constexpr (depends_on<X>(decltype(bit)::value)) {
-            return x.d[slot_of<mask_of<X>>(decltype(bit)::value)];
-          } else {
-            return L(0);
-          }
-        };
-        (
-            [&] {
-              if constexpr ((mask >> I & 1) != 0) {
-                const std::integral_constant<unsigned, I> bit;
-                out.d[slot_of<mask>(I)] = where(c, part(a, bit), part(b, bit));
-              }
-            }(),
-            ...);
-      }
-      (std::make_index_sequence<std::bit_width(mask)>{});
-      return out;
+      const auto part = [](const auto& x, auto bit) -> L {
+        using X = std::remove_cvref_t<decltype(x)>;
+        if constexpr (depends_on<X>(decltype(bit)::value)) {
+          return x.d[slot_of<mask_of<X>>(decltype(bit)::value)];
+        } else {
+          return L(0);
+        }
+      };
+      return make_dual<mask>(where(c, primal<L>(a), primal<L>(b)), kept_of<L>(a, b),
+                             [&](auto bit) { return where(c, part(a, bit), part(b, bit)); });
     }
   }
 }

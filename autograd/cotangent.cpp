@@ -20,6 +20,8 @@ struct Pending {
   // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
   Ref rows_room;
   Size row_count = 0, a_width = 0, b_width = 0, rows_left = 0;
+  Size rows_before =
+      0;  // that the list had when it was last settled: the next sequence is often as long
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
@@ -173,6 +175,7 @@ void settle_products(Pending<T>& p, const Shape& shape) {
          Matrix<T>{rows + p.a_width, step, 1}, out->data<T>(), p.b_width, accumulate);
     accumulate = true;
     p.rows_left += p.row_count;
+    p.rows_before = p.row_count;
     p.row_count = 0;
   }
   if (!p.products.empty()) {
@@ -198,7 +201,9 @@ void settle_products(Pending<T>& p, const Shape& shape) {
 // Room for more rows than wait so far, side by side.
 template <class T>
 [[gnu::noinline]] void widen_rows(Pending<T>& p) {
-  const Size step = p.a_width + p.b_width, count = std::max<Size>(2 * p.row_count, 64);
+  constexpr Size least = 64;
+  const Size step = p.a_width + p.b_width,
+             count = p.row_count == 0 ? std::max(p.rows_before, least) : 2 * p.row_count;
   Ref wider = new_block<T>(Shape{count * step});
   if (p.row_count > 0) {
     std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());

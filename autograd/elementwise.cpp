@@ -26,6 +26,21 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
+// Copies the op object into its node, which has `size` elements in one order, with room for what it keeps; returns it.
+template <class T>
+[[gnu::always_inline]] inline const void* own_op(const ElementwiseTable<T>& table, TapeCore& tape,
+                                                 Node& n, std::size_t results, Size size,
+                                                 const void* op, std::size_t op_bytes) {
+  if (op_bytes == 0) return op;
+  void* const own = elementwise_op(n, results);
+  std::memcpy(own, op, op_bytes);
+  if (table.kept) {
+    const auto bytes = static_cast<std::size_t>(table.kept(own, size)) * sizeof(T);
+    *static_cast<void**>(own) = tape.keep(bytes);
+  }
+  return own;
+}
+
 // Is it a vector with the elements of the matrix, which has one row?
 bool is_row(const Block& v, const Block& matrix) {
   return v.rank == 1 && v.contiguous && matrix.sizes()[0] == 1 && v.sizes()[0] == matrix.sizes()[1];
@@ -64,7 +79,7 @@ template <class T, std::size_t N>
                   : tape->record_alike(x, bytes, &table, count, op_bytes);
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) n->inputs()[i] = Input(nodes[i]);
-  if (op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
+  op = own_op(table, *tape, *n, K, size, op, op_bytes);
   T* out[results_room];
   for (std::size_t k = 0; k < K; ++k) {
     Node* r = n;
@@ -137,7 +152,7 @@ template <class T, std::size_t N>
     if (!nodes[i]) retain(x[i]);
     n->inputs()[i] = nodes[i] ? Input(nodes[i]) : Input(x[i]);
   }
-  if (n && op_bytes) std::memcpy(elementwise_op(*n, K), op, op_bytes);
+  if (n) op = own_op(table, *tape, *n, K, n->dense ? size : 0, op, op_bytes);
   for (std::size_t k = 0; k < K; ++k) {
     if (!tape) {
       std::construct_at(results + k, Handle(Ref(y[k])));
@@ -165,6 +180,59 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
+
+template <class T>
+void run_lanes(LanesFunction<T> lanes, Size width, T* const* out, std::size_t out_count,
+               const T* const* in, std::size_t in_count, const Size* step, Size n,
+               unsigned accumulate, const void* op, T* kept) {
+  constexpr Size piece = 128;  // elements at a time; a whole number of any lanes
+  constexpr std::size_t most_in = max_inputs + 2 * max_results;
+  T numbers[most_in][piece];
+  const T* from[most_in];
+  const auto is_number = [&](std::size_t i) { return step && step[i] == 0; };
+  bool any_number = false;
+  for (std::size_t i = 0; i < in_count; ++i) {
+    from[i] = in[i];
+    if (!is_number(i)) continue;
+    any_number = true;
+    std::fill_n(numbers[i], std::min(piece, (n + width - 1) / width * width), *in[i]);
+    from[i] = numbers[i];
+  }
+  T* to[max_inputs];
+  std::copy_n(out, out_count, to);
+  const auto advance = [&](Size by) {
+    for (std::size_t i = 0; i < in_count; ++i) from[i] += is_number(i) ? 0 : by;
+    for (std::size_t j = 0; j < out_count; ++j) to[j] += to[j] ? by : 0;
+  };
+  const Size whole = n / width * width;
+  for (Size at = 0, count; at < whole; at += count) {
+    count = any_number ? std::min(piece, whole - at) : whole;
+    kept = lanes(to, from, count, accumulate, op, kept);
+    advance(count);
+  }
+  const Size rest = n - whole;
+  if (rest == 0) return;
+  T last[max_inputs][64 / sizeof(T)];
+  T* end[max_inputs];
+  for (std::size_t j = 0; j < out_count; ++j) {
+    end[j] = to[j] ? last[std::find(to, to + j, to[j]) - to] : nullptr;
+    if (to[j] && accumulate >> j & 1) std::copy_n(to[j], rest, end[j]);
+  }
+  for (std::size_t i = 0; i < in_count; ++i) {
+    if (is_number(i)) continue;
+    std::fill_n(std::copy_n(from[i], rest, numbers[i]), width - rest, T(1));
+    from[i] = numbers[i];
+  }
+  lanes(end, from, width, accumulate, op, kept);
+  for (std::size_t j = 0; j < out_count; ++j) {
+    if (to[j]) std::copy_n(end[j], rest, to[j]);
+  }
+}
+template void run_lanes(LanesFunction<float>, Size, float* const*, std::size_t, const float* const*,
+                        std::size_t, const Size*, Size, unsigned, const void*, float*);
+template void run_lanes(LanesFunction<double>, Size, double* const*, std::size_t,
+                        const double* const*, std::size_t, const Size*, Size, unsigned, const void*,
+                        double*);
 
 namespace {
 template <class T, std::size_t... N>

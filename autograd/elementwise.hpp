@@ -44,8 +44,10 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
-  MapFunction<T> forward = nullptr;       // in: x...; out: results
-  MapFunction<T> backward = nullptr;      // in: g..., y..., x...; out: the inputs' cotangents
+  MapFunction<T> forward = nullptr;   // in: x...; out: results
+  MapFunction<T> backward = nullptr;  // in: g..., y..., x...; out: the inputs' cotangents
+  // Of an op object that begins with a pointer to what forward keeps for backward: how many elements, for n of the result's.
+  Size (*kept)(const void* op, Size n) = nullptr;
   void (*rule)(Node&, Sweep&) = nullptr;  // the same over Vars
 };
 
@@ -112,6 +114,18 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   }
 }
 
+// Outputs whose bit is set in `accumulate` may be one array with those before them, as above. `kept`: see Fused; returns where what
+// is kept for the elements behind these is.
+template <class T>
+using LanesFunction = T* (*)(T* const* out, const T* const* in, Size n, unsigned accumulate,
+                             const void* op, T* kept);
+// Runs over any arrays and numbers what takes arrays alone that fill whole lanes of `width` elements: numbers are written out, and
+// what does not fill a lane is copied to where it does.
+template <class T>
+void run_lanes(LanesFunction<T> lanes, Size width, T* const* out, std::size_t out_count,
+               const T* const* in, std::size_t in_count, const Size* step, Size n,
+               unsigned accumulate, const void* op, T* kept);
+
 template <class Y>
 inline constexpr std::size_t result_count = 1;
 template <class... Y>
@@ -132,8 +146,7 @@ void for_each_result(const Y& y, F&& f) {
 // The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
 // all of an array here too.
 template <std::size_t In, std::size_t Out, class T, class F>
-[[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n,
-                                                   unsigned accumulate, F f) {
+void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
   using L = Lane<T>;
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;
@@ -268,24 +281,63 @@ Var<T> apply_declared(const X&... x) {
 
 // ---- a fused lambda ------------------------------------------------------------------------------------------------------
 
+// What the costly ops in a fused lambda gave: the forward kernel writes it, lane by lane in the order of their calls, and the
+// backward kernel reads it instead of computing it again. Both run one instance of the lambda, hence in one order.
+template <class L>
+class Kept {
+ public:
+  using T = typename L::value_type;
+  enum class Use { count, write, read };
+  Kept(Use use, T* at) : use_(use), at_(at) {}
+
+  template <class F>
+  L operator()(const F& compute) {
+    if (use_ == Use::count) {
+      ++count_;
+      return L(1);
+    }
+    if (use_ == Use::read && at_) {
+      const L y = L::load(at_);
+      at_ += L::width;
+      return y;
+    }
+    const L y = compute();
+    if (use_ == Use::write && at_) {
+      y.store(at_);
+      at_ += L::width;
+    }
+    return y;
+  }
+  Size count() const { return count_; }
+  T* at() const { return at_; }
+
+ private:
+  Use use_;
+  T* at_;  // null: nothing is kept
+  Size count_ = 0;
+};
+
 template <class F, class T, std::size_t N>
 struct Fused {
-  template <class L, std::size_t... I>
-  static auto run(const F& f, const L* x, std::index_sequence<I...>) {
-    return f(x[I]...);
-  }
-  // The same lambda over dual numbers: results with their derivatives with respect to every input.
-  template <class L, std::size_t... I>
-  static auto run_dual(const F& f, const L* x, std::index_sequence<I...>) {
-    return f(Dual<L, 1U << I>{x[I], {L(1)}}...);
+  using L = Lane<T>;
+  // The op object of a node.
+  struct Op {
+    T* kept;
+    [[no_unique_address]] F f;
+  };
+
+  // The lambda over dual numbers: results with their derivatives with respect to every input.
+  template <class V, std::size_t... I>
+  static auto run(const F& f, const V* x, Kept<V>* kept, std::index_sequence<I...>) {
+    return f(Dual<V, 1U << I>{x[I], {V(1)}, kept}...);
   }
   static constexpr auto indices = std::make_index_sequence<N>{};
-  static constexpr std::size_t results =
-      result_count<decltype(run(std::declval<F>(), std::declval<Lane<T>*>(), indices))>;
+  static constexpr std::size_t results = result_count<decltype(run(
+      std::declval<F>(), std::declval<L*>(), std::declval<Kept<L>*>(), indices))>;
 
   // sum += Σ_k g_k ∂y_k/∂x_i over those inputs that result k depends on.
-  template <class L, class Y, class Sum>
-  static void combine(const Y& y, const L* g, Sum&& sum) {
+  template <class V, class Y, class Sum>
+  static void combine(const Y& y, const V* g, Sum&& sum) {
     for_each_result(y, [&](auto k, const auto& result) {
       using R = std::remove_cvref_t<decltype(result)>;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -302,40 +354,64 @@ struct Fused {
     (void)g;
   }
 
-  [[gnu::flatten]] static void forward(T* const* out, const T* const* in, const Size* step, Size n,
-                                       unsigned, const void* op) {
-    const F f = *static_cast<const F*>(op);
-    map_lanes<N, results>(out, in, step, n, 0, [f](const auto& x, auto& y) {
-      for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
+  // One copy of the lambda in each direction.
+  [[gnu::flatten]] static T* forward_lanes(T* const* out, const T* const* in, Size n, unsigned,
+                                           const void* op, T* keep_at) {
+    const F f = static_cast<const Op*>(op)->f;
+    Kept<L> kept(Kept<L>::Use::write, keep_at);
+    map_whole_lanes<N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
+      for_each_result(run(f, x.data(), &kept, indices),
+                      [&](auto k, const auto& r) { y[k] = primal<L>(r); });
     });
+    return kept.at();
   }
-  [[gnu::flatten]] static void backward(T* const* out, const T* const* in, const Size* step, Size n,
-                                        unsigned accumulate, const void* op) {
-    const F f = *static_cast<const F*>(op);
-    map_lanes<2 * results + N, N>(out, in, step, n, accumulate, [f](const auto& v, auto& sums) {
-      sums.fill(Lane<T>(0));
-      const auto y = run_dual(f, v.data() + 2 * results, indices);
+  [[gnu::flatten]] static T* backward_lanes(T* const* out, const T* const* in, Size n,
+                                            unsigned accumulate, const void* op, T* kept_at) {
+    const F f = static_cast<const Op*>(op)->f;
+    Kept<L> kept(Kept<L>::Use::read, kept_at);
+    map_whole_lanes<2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
+      sums.fill(L(0));
+      const auto y = run(f, v.data() + 2 * results, &kept, indices);
       combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });
     });
+    return kept.at();
+  }
+  template <LanesFunction<T> lanes, std::size_t In, std::size_t Out>
+  static void map(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
+                  const void* op) {
+    constexpr Size width = L::width;
+    T* const kept = static_cast<const Op*>(op)->kept;
+    if (!step && n % width == 0) {
+      lanes(out, in, n, accumulate, op, kept);
+    } else {
+      run_lanes<T>(lanes, width, out, Out, in, In, step, n, accumulate, op, kept);
+    }
+  }
+  [[gnu::flatten]] static Size kept(const void* op, Size n) {
+    constexpr Size width = L::width;
+    const std::array<L, N> x{};
+    Kept<L> kept(Kept<L>::Use::count, nullptr);
+    (void)run(static_cast<const Op*>(op)->f, x.data(), &kept, indices);
+    return kept.count() * ((n + width - 1) / width * width);
   }
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
-    const F& f = *static_cast<const F*>(elementwise_op(n, results));
+    const F& f = static_cast<const Op*>(elementwise_op(n, results))->f;
     std::array<Var<T>, results> g = take_results(n, sweep);
     std::array<Var<T>, N> x;
     for (std::size_t i = 0; i < N; ++i) x[i] = sweep.input<T>(n, i);
-    const auto y = run_dual(f, x.data(), indices);
+    const auto y = run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices);
     combine(y, g.data(), [&](auto k, auto i, const auto& d) {
       if (!sweep.wants(n, i) || g[k].empty()) return;
       sweep.add(*n.inputs()[i].node(), sum_to(g[k] * d, x[i].shape()));
     });
   }
   [[gnu::cold]] static void push(Node& n, Push& push) {
-    const F& f = *static_cast<const F*>(elementwise_op(n, results));
+    const F& f = static_cast<const Op*>(elementwise_op(n, results))->f;
     std::array<Var<T>, N> x;
     for (std::size_t i = 0; i < N; ++i) x[i] = push.values().template input<T>(n, i);
     std::array<Var<T>, results> tangent;
-    combine(run_dual(f, x.data(), indices), static_cast<const Var<T>*>(nullptr),
-            [&](auto k, auto i, const auto& d) {
+    combine(run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices),
+            static_cast<const Var<T>*>(nullptr), [&](auto k, auto i, const auto& d) {
               const Var<T> t = push.input_tangent<T>(n, i);
               if (t.empty()) return;
               tangent[k] = tangent[k].empty() ? d * t : tangent[k] + d * t;
@@ -361,9 +437,10 @@ struct Fused {
     t.results = results;
     t.sweep = sweep_elementwise < T, results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;
-    t.forward = forward;
-    t.backward = backward;
+    t.forward = map<forward_lanes, N, results>;
+    t.backward = map<backward_lanes, 2 * results + N, N>;
     t.rule = rule;
+    t.kept = kept;
     t.unit.fill(2);
     return t;
   }
@@ -376,7 +453,8 @@ auto apply_fused(const F& f, const X&... x) {
       Rules::results == 1 ? counted_inputs<sizeof...(X)> : any_inputs;
   const Var<T>* inputs[] = {&x...};
   std::array<Var<T>, Rules::results> y;
-  apply_elementwise<T, inputs_known>(table, inputs, y.data(), &f, sizeof(F));
+  const typename Rules::Op op{nullptr, f};
+  apply_elementwise<T, inputs_known>(table, inputs, y.data(), &op, sizeof(op));
   if constexpr (Rules::results == 1) {
     return std::move(y[0]);
   } else {

@@ -68,7 +68,9 @@ template <class T>
       }
       out[i] = fresh[i]->template data<T>();
     }
-    run_map(table.backward, shape, sources, N + 2 * K, out, N, accumulate, elementwise_op(n, K));
+    void* const op = elementwise_op(n, K);
+    if (table.kept) *static_cast<T**>(op) = nullptr;  // it was written in another order
+    run_map(table.backward, shape, sources, N + 2 * K, out, N, accumulate, op);
     for (std::size_t i = 0; i < N; ++i) {
       if (!fresh[i]) continue;
       Ref d(fresh[i] == g[0].get() ? g[0].give() : fresh[i]);

@@ -239,7 +239,7 @@ void TapeCore::clear() {
     release(reinterpret_cast<Block*>(chunks_) - 1);
     chunks_ = next;
   }
-  bytes_ = 0;
+  bytes_ = kept_bytes_ = 0;
   last_ = nullptr;
   latest_ = latest_part_ = nullptr;
   read_ahead_.clear();
@@ -272,12 +272,13 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
     older->at_ = younger->at_;
     older->end_ = younger->end_;
     older->bytes_ += younger->bytes_;
+    older->kept_bytes_ += younger->kept_bytes_;
   }
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
   younger->latest_ = younger->latest_part_ = nullptr;
   younger->chunks_ = nullptr;
-  younger->bytes_ = 0;
+  younger->bytes_ = younger->kept_bytes_ = 0;
   younger->merged_into = older;
   return older;
 }

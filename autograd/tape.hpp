@@ -170,6 +170,18 @@ class TapeCore : public TapeState {
     }
   }
 
+  // Memory for what the latest node keeps for its sweep; null for none, and where it would be more than stays in the caches: then
+  // computing it again costs less.
+  void* keep(std::size_t bytes) {
+    if (bytes == 0 || kept_bytes_ + bytes > most_kept) return nullptr;
+    kept_bytes_ += bytes;
+    reserve(bytes + largest_alignment);
+    const std::uintptr_t kept =
+        (reinterpret_cast<std::uintptr_t>(at_) + largest_alignment) & ~std::uintptr_t{63};
+    at_ = reinterpret_cast<char*>(kept + bytes);
+    return reinterpret_cast<void*>(kept);
+  }
+
   void set_input(Node* n, std::size_t i, const Handle& h) { set_input(n, i, h.contents()); }
   void set_input(Node* n, std::size_t i, const Handle::Contents& x) {
     if (!x.node) retain(x.block);
@@ -222,6 +234,7 @@ class TapeCore : public TapeState {
     r->result_number() = number;
     return r;
   }
+  static constexpr std::size_t most_kept = std::size_t{1} << 20;
   static constexpr std::size_t largest_alignment = 63;
   static std::size_t alignment(std::size_t bytes) { return bytes > 64 ? largest_alignment : 31; }
   // In a tape the elements follow the header at once.
@@ -271,7 +284,8 @@ class TapeCore : public TapeState {
   Chunk* chunks_ = nullptr;
   // Of the common values that new_value made, and of the parts that new_part did: the next is often like it.
   const Block *latest_ = nullptr, *latest_part_ = nullptr;
-  std::size_t bytes_ = 0;  // of all chunks
+  std::size_t bytes_ = 0;       // of all chunks
+  std::size_t kept_bytes_ = 0;  // what nodes keep
   Pool* pool_ = nullptr;
   std::uint64_t born_ = 0;
   bool public_ = false;

@@ -63,8 +63,8 @@ std::pair<Interval, Interval> ops_and_layer(const Problem<float>& problem, Size 
   using User = Cell<float, Style::ops>;
   const Interval ops =
       speed_up(both(problem, UserModel<float, User>::of(weights, H), options.threads,
-                    [](const Problem<float>& p, const auto&) {
-                      return UserProgram<float, User>(p, ReadOut::stacked);
+                    [](const Problem<float>& p, const auto& m) {
+                      return UserProgram<float, User>(p, ReadOut::stacked, m);
                     }),
                options.turns);
   const Interval layer =

@@ -69,7 +69,9 @@ class Implementations {
   void add_user(const std::string& name) {
     const ReadOut read_out = options_.read_out == "stacked" ? ReadOut::stacked : ReadOut::per_step;
     add(name, UserModel<T, C>::of(weights_, problem_.size.H),
-        [=](const Problem<T>& p, const auto&) { return UserProgram<T, C>(p, read_out); });
+        [=](const Problem<T>& p, const auto& model) {
+          return UserProgram<T, C>(p, read_out, model);
+        });
   }
   template <class Model, class Make>
   void add(const std::string& name, const Model& model, Make make) {

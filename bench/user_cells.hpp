@@ -120,9 +120,10 @@ template <class T, class Cell>
 class UserProgram {
  public:
   using Model = UserModel<T, Cell>;
-  UserProgram(const Problem<T>& problem, ReadOut read_out)
+  UserProgram(const Problem<T>& problem, ReadOut read_out, const Model& model)
       : size_(problem.size),
         read_out_(read_out),
+        sgd_(model),
         xs_(Shape{size_.T, size_.B, size_.H}, problem.xs),
         labels_(Shape{size_.T * size_.B, 1}, problem.labels) {
     rows_.reserve(static_cast<std::size_t>(size_.T));
@@ -140,13 +141,15 @@ class UserProgram {
     const Var<T> y = read_out_ == ReadOut::per_step ? joined : linear(joined, m.V, m.c);
     return mean(logsumexp(y, {-1}, KeepDims::yes) - gather(y, labels_, 1));
   }
-  void update(Model& model, const Model& gradient, double rate) const {
-    model = tree_map([&](const auto& p, const auto& g) { return p - rate * g; }, model, gradient);
+  void update(Model& model, const Model& gradient, double rate) {
+    sgd_.options.learning_rate = rate;
+    sgd_.step(model, gradient);
   }
 
  private:
   Case size_;
   ReadOut read_out_;
+  Sgd<Model> sgd_;
   Var<T> xs_;
   Indices labels_;
   std::vector<Var<T>> rows_;
@@ -156,7 +159,11 @@ template <class T, class Cell>
 class UserStep : public TrainingStep<UserProgram<T, Cell>, UserModel<T, Cell>> {
  public:
   UserStep(const Problem<T>& problem, const Weights<T>& w, ReadOut read_out)
-      : UserStep::TrainingStep({problem, read_out}, UserModel<T, Cell>::of(w, problem.size.H)) {}
+      : UserStep(problem, read_out, UserModel<T, Cell>::of(w, problem.size.H)) {}
+
+ private:
+  UserStep(const Problem<T>& problem, ReadOut read_out, const UserModel<T, Cell>& model)
+      : UserStep::TrainingStep({problem, read_out, model}, model) {}
 };
 
 // ---- the library's layers ----------------------------------------------------------------------------------------------

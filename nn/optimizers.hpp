@@ -133,6 +133,13 @@ void step_all(const char* optimizer, const Options& options, const ParameterGrou
                 model, gradient, states...);
 }
 
+// For a state that is not in use yet: each array shows one zero.
+template <class M>
+M zeros_in_no_memory(const M& model) {
+  return tree_map(
+      [](const auto& p) { return broadcast_to(std::remove_cvref_t<decltype(p)>(0), p.shape()); },
+      model);
+}
 template <class M>
 std::optional<M> zeros_if(bool wanted, const M& model) {
   return wanted ? std::optional<M>(zeros_like(model)) : std::nullopt;
@@ -157,7 +164,9 @@ struct Sgd {
   static constexpr auto fields() { return std::tuple{field("velocity", &Sgd::velocity)}; }
 
   explicit Sgd(const M& model, const SgdOptions& o = {}, ParameterGroups own = {})
-      : options(o), groups(std::move(own)), velocity(zeros_like(model)) {}
+      : options(o),
+        groups(std::move(own)),
+        velocity(o.momentum == 0 ? detail::zeros_in_no_memory(model) : zeros_like(model)) {}
 
   void step(M& model, const M& gradient) {
     detail::step_all("Sgd", options, groups, 0, model, gradient, velocity);

@@ -59,8 +59,8 @@ struct Setting {
   template <Style style>
   bool user_on_two_threads() {
     using C = Cell<T, style>;
-    return on_two_threads(UserModel<T, C>::of(weights, problem.size.H), [](const auto& p, auto&) {
-      return UserProgram<T, C>(p, ReadOut::stacked);
+    return on_two_threads(UserModel<T, C>::of(weights, problem.size.H), [](const auto& p, auto& m) {
+      return UserProgram<T, C>(p, ReadOut::stacked, m);
     });
   }
   bool layer_on_two_threads(auto make) {

@@ -254,7 +254,9 @@ int packed_lanes(Size rows, Size n) {
   return rows == 1 ? row_lanes<T>(n) : Tile<T>::lanes;
 }
 
-// The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one.
+// The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one. That of a small matrix is made
+// at once: it has to be packed in any case, and costs little memory if that was its only use.
+constexpr Size small_form = 256 * 1024;  // bytes
 template <class T>
 KeptForm<T>& form_in(std::uintptr_t state) {
   return *reinterpret_cast<KeptForm<T>*>(reinterpret_cast<Block*>(state)->data<T>());
@@ -318,7 +320,8 @@ void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c
   }
   ++calls;
   const int lanes = packed_lanes<T>(m, n);
-  const KeptForm<T>* form = kept_form(w, transposed, m, lanes, b, k, n, false);
+  const bool now = k * n * static_cast<Size>(sizeof(T)) <= small_form;
+  const KeptForm<T>* form = kept_form(w, transposed, m, lanes, b, k, n, now);
   const Panels<T> panels =
       form ? form->panels : pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
   if (m == 1) {

@@ -3,7 +3,8 @@
 //   y = tanh(x);   z = maximum(x, 0.5) * y;     // numpy broadcasting between operands
 //
 // An op is a struct {name, f, d}; below it stands the function that users call. `d(wrt<i>, y, x...)` is ∂y/∂x_i, written in
-// ops again, so one text serves arrays (over SIMD lanes), dual numbers and, over Vars, every higher order.
+// ops again, so one text serves arrays (over SIMD lanes), dual numbers and, over Vars, every higher order. `fuse` keeps the values
+// of `costly` ones for the backward pass where they are small (decision 20).
 // At points where the derivative does not exist the ops take: abs'(0) = 0, relu'(0) = 0, leaky_relu'(0) = slope,
 // elu'(0) = alpha, maximum and minimum of equal operands: half to each, sqrt'(0) = inf, log'(0) = inf,
 // pow(x, y): d/dx = y x^(y-1) (0 where y = 0), d/dy = x^y log x (0 where x = 0).
@@ -48,6 +49,7 @@ struct Neg {
 };
 struct Pow {
   static constexpr auto name = "pow";
+  static constexpr bool costly = true;
   static auto f(const auto& x, const auto& y) { return pow(x, y); }
   static auto d(wrt<0>, const auto&, const auto& x, const auto& y) {
     return where(y == 0, 0, y * pow(x, where(y == 0, 1, y - 1)));
@@ -76,36 +78,43 @@ struct Abs {
 
 struct Exp {
   static constexpr auto name = "exp";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return exp(x); }
   static auto d(wrt<0>, const auto& y, const auto&) { return y; }
 };
 struct Expm1 {
   static constexpr auto name = "expm1";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return expm1(x); }
   static auto d(wrt<0>, const auto& y, const auto&) { return y + 1; }
 };
 struct Log {
   static constexpr auto name = "log";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return log(x); }
   static auto d(wrt<0>, const auto&, const auto& x) { return 1 / x; }
 };
 struct Log1p {
   static constexpr auto name = "log1p";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return log1p(x); }
   static auto d(wrt<0>, const auto&, const auto& x) { return 1 / (1 + x); }
 };
 struct Sin {
   static constexpr auto name = "sin";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return sin(x); }
   static auto d(wrt<0>, const auto&, const auto& x) { return cos(x); }
 };
 struct Cos {
   static constexpr auto name = "cos";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return cos(x); }
   static auto d(wrt<0>, const auto&, const auto& x) { return -sin(x); }
 };
 struct Erf {
   static constexpr auto name = "erf";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return erf(x); }
   static auto d(wrt<0>, const auto&, const auto& x) { return 1.1283791670955126 * exp(-x * x); }
 };
@@ -114,11 +123,13 @@ struct Erf {
 
 struct Tanh {
   static constexpr auto name = "tanh";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return tanh(x); }
   static auto d(wrt<0>, const auto& y, const auto&) { return 1 - y * y; }
 };
 struct Sigmoid {
   static constexpr auto name = "sigmoid";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return sigmoid(x); }
   static auto d(wrt<0>, const auto& y, const auto&) { return y * (1 - y); }
 };
@@ -139,6 +150,7 @@ struct LeakyRelu {
 // x where x > 0, alpha * (exp(x) - 1) elsewhere (Clevert et al., 2015).
 struct Elu {
   static constexpr auto name = "elu";
+  static constexpr bool costly = true;
   static auto f(const auto& x, const auto& alpha) {
     return where(x > 0, x, alpha * expm1(minimum(x, 0)));
   }
@@ -152,6 +164,7 @@ struct Elu {
 // The exact form x·Φ(x) = x/2·(1 + erf(x/√2)) (Hendrycks & Gimpel, 2016), not the tanh approximation.
 struct Gelu {
   static constexpr auto name = "gelu";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return 0.5 * x * (1 + erf(x * 0.7071067811865476)); }
   static auto d(wrt<0>, const auto&, const auto& x) {
     return 0.5 * (1 + erf(x * 0.7071067811865476)) + x * (0.3989422804014327 * exp(-0.5 * x * x));
@@ -160,6 +173,7 @@ struct Gelu {
 // log(1 + exp(x)), without overflow.
 struct Softplus {
   static constexpr auto name = "softplus";
+  static constexpr bool costly = true;
   static auto f(const auto& x) { return maximum(x, 0) + log1p(exp(-abs(x))); }
   static auto d(wrt<0>, const auto&, const auto& x) { return sigmoid(x); }
 };
