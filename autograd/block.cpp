@@ -192,12 +192,14 @@ Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t ra
                    std::size_t numbers) {
   Block* owner = parent->base && !parent->owns_part ? parent->base : parent;
   Block* b = this_pool().take(class_of(sizeof(Block) + numbers * sizeof(Size)));
+  BlockKind kind{};  // written at once
+  kind.dtype = parent->dtype;
+  kind.rank = static_cast<std::uint8_t>(rank);
+  kind.contiguous = true;
+  kind.of_array = parent->base ? !parent->in_tape && parent->of_array : true;
+  kind.size_class = b->size_class;
+  static_cast<BlockKind&>(*b) = kind;
   b->refs.store(1, std::memory_order_relaxed);
-  b->dtype = parent->dtype;
-  b->rank = static_cast<std::uint8_t>(rank);
-  b->contiguous = true;
-  b->packable = b->in_tape = b->owns_part = false;
-  b->of_array = parent->base ? !parent->in_tape && parent->of_array : true;
   b->base = owner;
   retain(owner);
   const Size width = parent->dtype == Dtype::f32 ? 4 : 8;

@@ -62,15 +62,15 @@ template <class T, std::size_t N>
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
     if (table.unit[i] == 0) return false;  // not recorded
-    const Handle::Contents c = i == 0 ? first : inputs[i]->handle().contents();
+    Node* const node = i == 0 ? first.node : inputs[i]->handle().node_beside(inputs[0]->handle());
     if (i > 0) {
-      const Block& other = *c.block;
-      if (c.tape != first.tape) return false;
+      if (!node) return false;
+      const Block& other = *node->value;
       const bool same = other.bits() == x.bits() && equal_sizes(other.sizes(), x.sizes(), 2);
       if (!same && !is_row(other, x)) return false;
     }
-    nodes[i] = c.node;
-    p[i] = c.block->template data<T>();
+    nodes[i] = node;
+    p[i] = node->value->template data<T>();
   }
   auto* tape = static_cast<TapeCore*>(first.tape);
   const Size size = product(x.sizes(), 2);
@@ -115,7 +115,7 @@ template <class T, std::size_t N>
     if (i == 0 || x[i]->rank > full->rank) full = x[i];
   }
   // Nearly always the operands have one shape, besides numbers.
-  bool plain = full->contiguous, dense = true;
+  bool plain = full->contiguous, dense = true, numbers = false;
   const T* p[room];
   Size step[room];
 #pragma GCC unroll 3
@@ -125,6 +125,7 @@ template <class T, std::size_t N>
     if (x[i] == full || x[i]->alike(*full)) continue;
     if (step[i] == 0) {
       dense = dense && !recorded[i];
+      numbers = true;
     } else {
       plain = plain && fills(*x[i], full->sizes(), full->rank);
     }
@@ -168,7 +169,7 @@ template <class T, std::size_t N>
   if (size > 0) {  // last: everything has its owner should a user's function throw
     T* out[results_room];
     for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
-    table.forward(out, p, step, size, 0, op);
+    table.forward(out, p, numbers ? step : nullptr, size, 0, op);
   }
 }
 

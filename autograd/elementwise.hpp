@@ -44,6 +44,7 @@ struct ElementwiseTable : OpTable {
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
+  bool only_passes_on = false;        // cotangents, to some inputs: no derivative is to be computed
   MapFunction<T> forward = nullptr;   // in: x...; out: results
   MapFunction<T> backward = nullptr;  // in: g..., y..., x...; out: the inputs' cotangents
   // Of an op object that begins with a pointer to what forward keeps for backward: how many elements, for n of the result's.
@@ -261,6 +262,7 @@ struct DeclaredOp {
       t.rule = rule;
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         t.unit = {unit_code<Partial<I, Var<T>>>...};
+        t.only_passes_on = ((unit_code<Partial<I, Var<T>>> != 2) && ...);
       }
       (std::make_index_sequence<N>{});
     } else {

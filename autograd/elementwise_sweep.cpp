@@ -154,13 +154,10 @@ struct Destinations {
   }
 };
 
-// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for others, and for a cotangent that
-// is not one whole array.
+// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for a cotangent that is not one whole
+// array.
 template <class T, std::size_t N>
 bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
-  for (std::size_t i = 0; i < N; ++i) {
-    if (table.unit[i] == 2) return false;
-  }
   auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
   if (!g || !g->contiguous) return false;
   n.slot = 0;
@@ -176,14 +173,15 @@ bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
-// A node that was recorded by apply_alike and computes each operand's cotangent. False, with nothing done, for others.
+// A node that was recorded by apply_alike, each of whose operands gets a cotangent: computed or, beside such, a copy of the result's
+// own. False, with nothing done, for others.
 template <class T, std::size_t N>
 bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
-    if (table.unit[i] != 2 || !sweep.wants(*n.inputs()[i].known_node())) return false;
+    if (table.unit[i] == 0 || !sweep.wants(*n.inputs()[i].known_node())) return false;
   }
   Block* g[results_room];
   const T* in[room + 2 * results_room];
@@ -222,6 +220,7 @@ template <class T, std::size_t N>
   static constexpr T zero = 0;
   const T* in[room + 2 * results_room];
   Size step[room + 2 * results_room];
+  bool numbers = false;
   Block* g[results_room];
   for (std::size_t k = 0; k < K; ++k) {
     Node& r = result_node(n, K, k);
@@ -238,6 +237,7 @@ template <class T, std::size_t N>
     in[K + k] = r.value->data<T>();
     step[K + k] = r.value->rank != 0;
     step[k] = g[k] && r.value->rank != 0;
+    numbers = numbers || step[k] == 0;
   }
   Block& y = *result_node(n, K, 0).value;
   for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
@@ -258,6 +258,7 @@ template <class T, std::size_t N>
     const Block* x = m ? m->value : input.constant();
     in[2 * K + i] = x->data<T>();
     step[2 * K + i] = x->rank != 0;
+    numbers = numbers || x->rank == 0;
     if (m && table.unit[i] == 2 && sweep.wants(*m)) {
       computes = true;
       to.choose(i, *m, over, y.rank);
@@ -267,7 +268,8 @@ template <class T, std::size_t N>
   }
   if (computes) {
     if (const Size size = y.size()) {
-      table.backward(to.out, in, step, size, to.accumulate, elementwise_op(n, K));
+      table.backward(to.out, in, numbers ? step : nullptr, size, to.accumulate,
+                     elementwise_op(n, K));
     }
     to.deliver(sweep);
   }
@@ -288,9 +290,10 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
   const std::size_t K = N ? 1 : table.results;
   if (!sweep.recorded()) {
-    if (n.alike && sweep_alike<T, N>(n, sweep, table)) return;
-    if constexpr (N > 0) {
+    if (N > 0 && table.only_passes_on) {
       if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
+    } else {
+      if (n.alike && sweep_alike<T, N>(n, sweep, table)) return;
     }
   }
   bool any = K == 1;

@@ -92,6 +92,11 @@ class Handle {
     return {*static_cast<Block* const*>(pointer_), static_cast<Node*>(pointer_), latest(tape_)};
   }
   Node* node() const { return tracked() ? static_cast<Node*>(pointer_) : nullptr; }
+  // The node, if this handle is of the tape of another one that was looked at and is tracked; null else.
+  [[gnu::always_inline]] Node* node_beside(const Handle& other) const {
+    return tape_ == other.tape_ && generation_ == other.generation_ ? static_cast<Node*>(pointer_)
+                                                                    : nullptr;
+  }
   // The constant's block; the handle is empty afterwards, unless it was borrowed or tracked.
   Ref take() && {
     if (tape_) return share();

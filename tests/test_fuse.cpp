@@ -57,8 +57,8 @@ void compare_gates(const Shape& shape, const std::function<Var<T>(const Var<T>&)
     return grad([&, fused](const std::vector<Var<T>>& v) {
       std::vector<Var<T>> a;
       for (const Var<T>& p : v) a.push_back(lay_out(p * 1));
-      const auto results = fused ? fuse(gates, a[0], a[1], a[2], a[3], a[4])
-                                 : gates(a[0], a[1], a[2], a[3], a[4]);
+      const auto results =
+          fused ? fuse(gates, a[0], a[1], a[2], a[3], a[4]) : gates(a[0], a[1], a[2], a[3], a[4]);
       return loss_of(results, lay_out(weight));
     })(x);
   };
@@ -74,7 +74,7 @@ void compare_gates(const Shape& shape, const std::function<Var<T>(const Var<T>&)
 TEST_CASE_TEMPLATE("A fused cell has the gradients of its plain ops at every size", T, float,
                    double) {
   // Whole lanes, parts of them, more than is kept (a mebibyte), rows and matrices.
-  const Shape shapes[] = {{1, 16}, {1, 1}, {1, 7}, {1, 50}, {3, 21},
+  const Shape shapes[] = {{1, 16}, {1, 1}, {1, 7},    {1, 50},   {3, 21},
                           {64},    {33},   {2, 3, 5}, {160, 400}};
   for (const Shape& shape : shapes) {
     CAPTURE(to_string(shape));
@@ -96,8 +96,7 @@ TEST_CASE("A cotangent that lies in another order than what was kept") {
                     weight = numbers<double>({6, 4}, 3);
   const auto run = [&](bool fused) {
     return grad([&, fused](const Var<double>& v) {
-      const Var<double> y =
-          fused ? fuse(every_op, v * 1, sin(v) * b) : every_op(v * 1, sin(v) * b);
+      const Var<double> y = fused ? fuse(every_op, v * 1, sin(v) * b) : every_op(v * 1, sin(v) * b);
       return sum(transpose(y) * weight);
     })(a);
   };
@@ -109,10 +108,12 @@ TEST_CASE_TEMPLATE("Every costly op is kept and read in one order", T, float, do
     CAPTURE(n);
     const Var<T> a = numbers<T>({2, n}, 4), b = numbers<T>({2, n}, 5);
     const auto run = [&](bool fused) {
-      return value_and_grad([&, fused](const std::vector<Var<T>>& v) {
-        const Var<T> x = v[0] * 1, y = v[1] * 1;
-        return sum(fused ? fuse(every_op, x, y) : every_op(x, y));
-      }, std::vector<Var<T>>{a, b});
+      return value_and_grad(
+          [&, fused](const std::vector<Var<T>>& v) {
+            const Var<T> x = v[0] * 1, y = v[1] * 1;
+            return sum(fused ? fuse(every_op, x, y) : every_op(x, y));
+          },
+          std::vector<Var<T>>{a, b});
     };
     const auto [value, slopes] = run(true);
     const auto [expected, expected_slopes] = run(false);

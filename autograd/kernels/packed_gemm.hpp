@@ -253,6 +253,15 @@ int row_lanes(Size n) {
   return best_panel[static_cast<std::size_t>(std::min<Size>(lanes, 64))];
 }
 
+// Which way this thread reads B next, for a few matrices at a time. A loop that reads a matrix in one order, with a little other
+// memory between, finds nothing of it left in a cache that is just too small for both; every other time backwards, it finds what it
+// read last. An element's bits do not depend on it, only on its own panel.
+inline bool reads_backwards(const void* b) {
+  static constinit thread_local std::uint8_t turns[16] = {};
+  std::uint8_t& turn = turns[reinterpret_cast<std::uintptr_t>(b) / 64 % 16];
+  return (turn ^= 1) != 0;
+}
+
 // c [n] (+)= a [k] · B, one row: what does it for panels of so many lanes.
 template <class T>
 using RowByPanels = void (*)(const T* a, const Panels<T>& b, T* c, bool accumulate);
@@ -262,9 +271,16 @@ RowByPanels<T> row_by_panels(int lanes) {
   for_row_panel(lanes, [&]<int Lanes, int Chains>() {
     chosen = [](const T* a, const Panels<T>& b, T* c, bool accumulate) {
       constexpr Size width = Lanes * static_cast<Size>(Lane<T>::width);
-      for (Size first = 0; first < b.n; first += width) {
+      const auto panel = [&](Size first) {
         tiles::row_tile<T, 1, Lanes, Lanes, Chains>(b.k, a, 0, b.data + first * b.k, c + first, 0,
                                                     std::min(width, b.n - first), accumulate);
+      };
+      if (b.n <= width) {
+        if (b.n > 0) panel(0);
+      } else if (reads_backwards(b.data)) {
+        for (Size first = (b.n - 1) / width * width; first >= 0; first -= width) panel(first);
+      } else {
+        for (Size first = 0; first < b.n; first += width) panel(first);
       }
     };
   });

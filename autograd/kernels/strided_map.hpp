@@ -41,15 +41,17 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
   const T* p[max_operands];
   Size step[max_operands];
   bool simple = true;  // every operand is a scalar, or contiguous and of full shape
+  bool numbers = false;
   for (std::size_t i = 0; i < in_count; ++i) {
     p[i] = in[i].data;
     const Block* b = in[i].block;
     step[i] = b && b->rank != 0;
+    numbers = numbers || step[i] == 0;
     if (step[i]) simple = simple && fills(*b, shape.begin(), shape.rank());
   }
   if (simple) {
     const Size n = shape.size();
-    if (n > 0) kernel(out, p, step, n, accumulate, op);
+    if (n > 0) kernel(out, p, numbers ? step : nullptr, n, accumulate, op);
     return;
   }
   constexpr std::size_t all = max_operands + max_inputs;
@@ -72,15 +74,17 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
     std::array<const T*, max_operands> x{};
     std::array<Size, max_operands> inner{};
     std::array<T*, max_inputs> y{};
-    bool direct = true;
+    bool direct = true, repeats = false;
     for (std::size_t i = 0; i < in_count; ++i) {
       x[i] = q[i];
       inner[i] = s[i];
+      repeats = repeats || s[i] == 0;
       direct = direct && (s[i] == 0 || s[i] == 1);
     }
     for (std::size_t j = 0; j < out_count; ++j) y[j] = out[j] ? q[in_count + j] : nullptr;
+    const Size* const steps = repeats ? inner.data() : nullptr;
     if (direct) {
-      kernel(y.data(), x.data(), inner.data(), n, accumulate, op);
+      kernel(y.data(), x.data(), steps, n, accumulate, op);
       return;
     }
     // Some operand jumps: gather it block by block.
@@ -98,7 +102,7 @@ void run_map(MapFunction<T> kernel, const Shape& shape, const Source<T>* in, std
       for (std::size_t j = 0; j < out_count; ++j) {
         y[j] = out[j] ? q[in_count + j] + at : nullptr;
       }
-      kernel(y.data(), x.data(), inner.data(), m, accumulate, op);
+      kernel(y.data(), x.data(), steps, m, accumulate, op);
     }
   });
 }

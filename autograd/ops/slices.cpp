@@ -164,15 +164,16 @@ Var<T> slice(const Var<T>& x, std::initializer_list<Range> ranges) {
 }
 template <Real T>
 Var<T> index(const Var<T>& x, Size axis, Size i) {
-  const std::size_t a = normalize_axis("index", axis, x.rank());
-  const Size n = x.handle().block()->sizes()[a];
+  const Handle::Contents c = x.handle().contents();
+  Block& b = *c.block;
+  const std::size_t a = normalize_axis("index", axis, b.rank);
+  const Size n = b.sizes()[a];
   if (i < -n || i >= n) {
     fail("index", "index " + std::to_string(i) + " is out of range for axis " + std::to_string(a) +
-                      " of " + to_string(x.shape()));
+                      " of " + to_string(b.shape()));
   }
   if (i < 0) i += n;
-  const Handle::Contents c = x.handle().contents();
-  if (Block& b = *c.block; !c.tape && a == 0 && Slice::shows_rows(b)) {
+  if (!c.tape && a == 0 && Slice::shows_rows(b)) {
     const Size row = detail::product(b.sizes() + 1, b.rank - 1u);
     return Var<T>(Handle(detail::new_contiguous_view(&b, i * row, b.sizes() + 1, b.rank - 1u)));
   }
