@@ -257,7 +257,7 @@ int row_lanes(Size n) {
 // memory between, finds nothing of it left in a cache that is just too small for both; every other time backwards, it finds what it
 // read last. An element's bits do not depend on it, only on its own panel.
 inline bool reads_backwards(const void* b) {
-  static constinit thread_local std::uint8_t turns[16] = {};
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local std::uint8_t turns[16] = {};
   std::uint8_t& turn = turns[reinterpret_cast<std::uintptr_t>(b) / 64 % 16];
   return (turn ^= 1) != 0;
 }
