@@ -9,7 +9,8 @@
 //   auto [h, c] = fuse([](auto i, auto f, auto g) { auto c = sigmoid(f) * i; return std::tuple{tanh(c) * g, c}; }, a, b, d);
 //
 // `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. The lambda chooses with
-// `where`, and captures nothing or trivially copyable values. Kernels are compiled at the caller's own instruction level.
+// `where`, and captures nothing or trivially copyable values. Kernels are compiled at the caller's own instruction level. What its
+// tanh, exp, ... gave is kept for the backward pass; a user's op asks for that with `static constexpr bool costly = true`.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +19,13 @@
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/ops/elementwise.hpp"
 #include "unroll/autograd/sweep.hpp"
+
+// Everything that a kernel calls becomes part of it; not under a sanitizer, where compiling that takes minutes.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLL_KERNEL
+#else
+#define UNROLL_KERNEL [[gnu::flatten]]
+#endif
 
 namespace unroll {
 
@@ -357,8 +365,8 @@ struct Fused {
   }
 
   // One copy of the lambda in each direction.
-  [[gnu::flatten]] static T* forward_lanes(T* const* out, const T* const* in, Size n, unsigned,
-                                           const void* op, T* keep_at) {
+  UNROLL_KERNEL static T* forward_lanes(T* const* out, const T* const* in, Size n, unsigned,
+                                        const void* op, T* keep_at) {
     const F f = static_cast<const Op*>(op)->f;
     Kept<L> kept(Kept<L>::Use::write, keep_at);
     map_whole_lanes<N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
@@ -367,8 +375,8 @@ struct Fused {
     });
     return kept.at();
   }
-  [[gnu::flatten]] static T* backward_lanes(T* const* out, const T* const* in, Size n,
-                                            unsigned accumulate, const void* op, T* kept_at) {
+  UNROLL_KERNEL static T* backward_lanes(T* const* out, const T* const* in, Size n,
+                                         unsigned accumulate, const void* op, T* kept_at) {
     const F f = static_cast<const Op*>(op)->f;
     Kept<L> kept(Kept<L>::Use::read, kept_at);
     map_whole_lanes<2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
@@ -389,7 +397,7 @@ struct Fused {
       run_lanes<T>(lanes, width, out, Out, in, In, step, n, accumulate, op, kept);
     }
   }
-  [[gnu::flatten]] static Size kept(const void* op, Size n) {
+  UNROLL_KERNEL static Size kept(const void* op, Size n) {
     constexpr Size width = L::width;
     const std::array<L, N> x{};
     Kept<L> kept(Kept<L>::Use::count, nullptr);
@@ -494,3 +502,5 @@ requires(is_var<X> || ...) auto fuse(F f, const X&... x) {
 }
 
 }  // namespace unroll
+
+#undef UNROLL_KERNEL
