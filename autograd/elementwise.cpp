@@ -183,57 +183,33 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
 }
 
 template <class T>
-void run_lanes(LanesFunction<T> lanes, Size width, T* const* out, std::size_t out_count,
-               const T* const* in, std::size_t in_count, const Size* step, Size n,
-               unsigned accumulate, const void* op, T* kept) {
+void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_count,
+                      const T* const* in, std::size_t in_count, const Size* step, Size n,
+                      unsigned accumulate, const void* op, T* kept) {
   constexpr Size piece = 128;  // elements at a time; a whole number of any lanes
   constexpr std::size_t most_in = max_inputs + 2 * max_results;
   T numbers[most_in][piece];
   const T* from[most_in];
-  const auto is_number = [&](std::size_t i) { return step && step[i] == 0; };
-  bool any_number = false;
-  for (std::size_t i = 0; i < in_count; ++i) {
-    from[i] = in[i];
-    if (!is_number(i)) continue;
-    any_number = true;
-    std::fill_n(numbers[i], std::min(piece, (n + width - 1) / width * width), *in[i]);
-    from[i] = numbers[i];
-  }
   T* to[max_inputs];
+  std::copy_n(in, in_count, from);
   std::copy_n(out, out_count, to);
-  const auto advance = [&](Size by) {
-    for (std::size_t i = 0; i < in_count; ++i) from[i] += is_number(i) ? 0 : by;
-    for (std::size_t j = 0; j < out_count; ++j) to[j] += to[j] ? by : 0;
-  };
-  const Size whole = n / width * width;
-  for (Size at = 0, count; at < whole; at += count) {
-    count = any_number ? std::min(piece, whole - at) : whole;
-    kept = lanes(to, from, count, accumulate, op, kept);
-    advance(count);
-  }
-  const Size rest = n - whole;
-  if (rest == 0) return;
-  T last[max_inputs][64 / sizeof(T)];
-  T* end[max_inputs];
-  for (std::size_t j = 0; j < out_count; ++j) {
-    end[j] = to[j] ? last[std::find(to, to + j, to[j]) - to] : nullptr;
-    if (to[j] && accumulate >> j & 1) std::copy_n(to[j], rest, end[j]);
-  }
   for (std::size_t i = 0; i < in_count; ++i) {
-    if (is_number(i)) continue;
-    std::fill_n(std::copy_n(from[i], rest, numbers[i]), width - rest, T(1));
+    if (step[i] != 0) continue;
+    std::fill_n(numbers[i], std::min(piece, n), *in[i]);
     from[i] = numbers[i];
   }
-  lanes(end, from, width, accumulate, op, kept);
-  for (std::size_t j = 0; j < out_count; ++j) {
-    if (to[j]) std::copy_n(end[j], rest, to[j]);
+  for (Size at = 0; at < n; at += piece) {
+    kept = arrays(to, from, std::min(piece, n - at), accumulate, op, kept);
+    for (std::size_t i = 0; i < in_count; ++i) from[i] += step[i] * piece;
+    for (std::size_t j = 0; j < out_count; ++j) to[j] += to[j] ? piece : 0;
   }
 }
-template void run_lanes(LanesFunction<float>, Size, float* const*, std::size_t, const float* const*,
-                        std::size_t, const Size*, Size, unsigned, const void*, float*);
-template void run_lanes(LanesFunction<double>, Size, double* const*, std::size_t,
-                        const double* const*, std::size_t, const Size*, Size, unsigned, const void*,
-                        double*);
+template void run_with_numbers(ArraysFunction<float>, float* const*, std::size_t,
+                               const float* const*, std::size_t, const Size*, Size, unsigned,
+                               const void*, float*);
+template void run_with_numbers(ArraysFunction<double>, double* const*, std::size_t,
+                               const double* const*, std::size_t, const Size*, Size, unsigned,
+                               const void*, double*);
 
 namespace {
 template <class T, std::size_t... N>

@@ -123,17 +123,15 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   }
 }
 
-// Outputs whose bit is set in `accumulate` may be one array with those before them, as above. `kept`: see Fused; returns where what
-// is kept for the elements behind these is.
+// The same for arrays alone. `kept`: see Fused; returns where what is kept for the elements behind these is.
 template <class T>
-using LanesFunction = T* (*)(T* const* out, const T* const* in, Size n, unsigned accumulate,
-                             const void* op, T* kept);
-// Runs over any arrays and numbers what takes arrays alone that fill whole lanes of `width` elements: numbers are written out, and
-// what does not fill a lane is copied to where it does.
+using ArraysFunction = T* (*)(T* const* out, const T* const* in, Size n, unsigned accumulate,
+                              const void* op, T* kept);
+// Runs over arrays and numbers what takes arrays alone: numbers are written out for a piece at a time.
 template <class T>
-void run_lanes(LanesFunction<T> lanes, Size width, T* const* out, std::size_t out_count,
-               const T* const* in, std::size_t in_count, const Size* step, Size n,
-               unsigned accumulate, const void* op, T* kept);
+void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_count,
+                      const T* const* in, std::size_t in_count, const Size* step, Size n,
+                      unsigned accumulate, const void* op, T* kept);
 
 template <class Y>
 inline constexpr std::size_t result_count = 1;
@@ -165,6 +163,34 @@ void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumul
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       (accumulate >> j & 1 ? L::load(out[j] + at) + y[j] : y[j]).store(out[j] + at);
+    }
+  }
+}
+
+// The same over arrays alone of any size.
+template <std::size_t In, std::size_t Out, class T, class F>
+void map_arrays(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
+  using L = Lane<T>;
+  constexpr Size w = L::width;
+  for (Size at = 0; at < n; at += w) {
+    const Size left = n - at;
+    std::array<L, In> x;
+    std::array<L, Out> y;
+    if (left >= w) [[likely]] {
+      for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
+    } else {
+      for (std::size_t i = 0; i < In; ++i) x[i] = L::load_part(in[i] + at, left, T(1));
+    }
+    f(x, y);
+    for (std::size_t j = 0; j < Out; ++j) {
+      if (!out[j]) continue;
+      T* const to = out[j] + at;
+      const bool add = accumulate >> j & 1;
+      if (left >= w) [[likely]] {
+        (add ? L::load(to) + y[j] : y[j]).store(to);
+      } else {
+        (add ? L::load_part(to, left) + y[j] : y[j]).store_part(to, left);
+      }
     }
   }
 }
@@ -365,36 +391,35 @@ struct Fused {
   }
 
   // One copy of the lambda in each direction.
-  UNROLL_KERNEL static T* forward_lanes(T* const* out, const T* const* in, Size n, unsigned,
-                                        const void* op, T* keep_at) {
+  UNROLL_KERNEL static T* forward_arrays(T* const* out, const T* const* in, Size n, unsigned,
+                                         const void* op, T* keep_at) {
     const F f = static_cast<const Op*>(op)->f;
     Kept<L> kept(Kept<L>::Use::write, keep_at);
-    map_whole_lanes<N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
+    map_arrays<N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), &kept, indices),
                       [&](auto k, const auto& r) { y[k] = primal<L>(r); });
     });
     return kept.at();
   }
-  UNROLL_KERNEL static T* backward_lanes(T* const* out, const T* const* in, Size n,
-                                         unsigned accumulate, const void* op, T* kept_at) {
+  UNROLL_KERNEL static T* backward_arrays(T* const* out, const T* const* in, Size n,
+                                          unsigned accumulate, const void* op, T* kept_at) {
     const F f = static_cast<const Op*>(op)->f;
     Kept<L> kept(Kept<L>::Use::read, kept_at);
-    map_whole_lanes<2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
+    map_arrays<2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
       sums.fill(L(0));
       const auto y = run(f, v.data() + 2 * results, &kept, indices);
       combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });
     });
     return kept.at();
   }
-  template <LanesFunction<T> lanes, std::size_t In, std::size_t Out>
+  template <ArraysFunction<T> arrays, std::size_t In, std::size_t Out>
   static void map(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                   const void* op) {
-    constexpr Size width = L::width;
     T* const kept = static_cast<const Op*>(op)->kept;
-    if (!step && n % width == 0) {
-      lanes(out, in, n, accumulate, op, kept);
+    if (!step) {
+      arrays(out, in, n, accumulate, op, kept);
     } else {
-      run_lanes<T>(lanes, width, out, Out, in, In, step, n, accumulate, op, kept);
+      run_with_numbers<T>(arrays, out, Out, in, In, step, n, accumulate, op, kept);
     }
   }
   UNROLL_KERNEL static Size kept(const void* op, Size n) {
@@ -447,8 +472,8 @@ struct Fused {
     t.results = results;
     t.sweep = sweep_elementwise < T, results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;
-    t.forward = map<forward_lanes, N, results>;
-    t.backward = map<backward_lanes, 2 * results + N, N>;
+    t.forward = map<forward_arrays, N, results>;
+    t.backward = map<backward_arrays, 2 * results + N, N>;
     t.rule = rule;
     t.kept = kept;
     t.unit.fill(2);
