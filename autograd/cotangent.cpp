@@ -20,8 +20,7 @@ struct Pending {
   // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
   Ref rows_room;
   Size row_count = 0, a_width = 0, b_width = 0, rows_left = 0;
-  Size rows_before =
-      0;  // that the list had when it was last settled: the next sequence is often as long
+  Size rows_before = 0;            // when it was last settled: the next sequence is often as long
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
@@ -201,9 +200,11 @@ void settle_products(Pending<T>& p, const Shape& shape) {
 // Room for more rows than wait so far, side by side.
 template <class T>
 [[gnu::noinline]] void widen_rows(Pending<T>& p) {
-  constexpr Size least = 64;
+  constexpr Size least = 64, most_elements = Size{1} << 18;  // before the first row
   const Size step = p.a_width + p.b_width,
-             count = p.row_count == 0 ? std::max(p.rows_before, least) : 2 * p.row_count;
+             expected =
+                 std::max(std::min(p.rows_before, most_elements / std::max<Size>(step, 1)), least),
+             count = p.row_count == 0 ? expected : 2 * p.row_count;
   Ref wider = new_block<T>(Shape{count * step});
   if (p.row_count > 0) {
     std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
