@@ -308,8 +308,13 @@ auto where_dual(const C& c, const A& a, const B& b) {
           return L(0);
         }
       };
-      return make_dual<mask>(where(c, primal<L>(a), primal<L>(b)), kept_of<L>(a, b),
-                             [&](auto bit) { return where(c, part(a, bit), part(b, bit)); });
+      const L chosen = where(c, primal<L>(a), primal<L>(b));
+      if constexpr (mask == 0) {
+        return chosen;
+      } else {
+        return make_dual<mask>(chosen, kept_of<L>(a, b),
+                               [&](auto bit) { return where(c, part(a, bit), part(b, bit)); });
+      }
     }
   }
 }

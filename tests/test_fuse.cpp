@@ -2,6 +2,7 @@
 // what the forward pass kept or computes it again.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <string>
 
@@ -205,4 +206,17 @@ TEST_CASE("More fused cells than a tape keeps values of") {
     };
   };
   same(grad(f(true))(x), grad(f(false))(x), 1e-12);
+}
+
+TEST_CASE("A choice between numbers, by a number, is a constant to its derivatives") {
+  using V = Var<double>;
+  const V c({4}, {0, 1, 0, 2}), x({4}, {-0.5, 0.25, 1.5, -2});
+  const auto chosen = [](const auto& condition, const auto& a) {
+    return exp(where(condition, where(a > 0, 1, 0), 0.5)) * a;
+  };
+  const V g = grad([&](const V& v) {
+    return sum(fuse([chosen](auto condition, auto a) { return chosen(condition, a); }, c, v * 1));
+  })(x);
+  const double e = std::exp(1), half = std::exp(0.5);
+  same(g, V({4}, {half, e, half, 1}), 1e-14);
 }
