@@ -2,7 +2,7 @@
 // they are to be added (products, regions, rows) are applied to it, or kept until the sweep arrives and settled together.
 #include <memory>
 
-#include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/kernels/outer_rows.hpp"
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/pool.hpp"
@@ -17,18 +17,14 @@ struct Pending {
   Var<T> dense;  // empty: zero
   std::vector<RowProduct<T>> products;
   Size product_bytes = 0;
-  // Short rows are copied here as they come, a row of a and one of b side by side, instead of being kept as products.
-  Ref rows_room;
-  Size row_count = 0, a_width = 0, b_width = 0, rows_left = 0;
-  Size rows_before = 0;            // when it was last settled: the next sequence is often as long
+  OuterRows<T> short_rows;         // copied as they come, instead of being kept as products
   std::vector<Region<T>> regions;  // these two in recorded sweeps only
   std::vector<RowSum<T>> rows;
 
   void clear() {
     dense = Var<T>();
     products.clear();
-    rows_room = Ref();
-    row_count = rows_left = 0;
+    short_rows.clear();
     regions.clear();
     rows.clear();
     product_bytes = 0;
@@ -161,79 +157,53 @@ Gathered<T> gather_rows(const std::vector<RowProduct<T>>& products, Var<T> RowPr
   return out;
 }
 
+// f(c, accumulate) writes into the dense cotangent, whatever is there, or adds to it.
+template <class T, class F>
+void write_products(Pending<T>& p, const Shape& shape, F&& f) {
+  const bool accumulate = !p.dense.empty();
+  Ref out = accumulate ? writable<T>(take_ref(p.dense), shape) : new_block<T>(shape);
+  f(out->template data<T>(), accumulate);
+  p.dense = Var<T>(Handle(std::move(out)));
+}
+template <class T>
+[[gnu::noinline]] void settle_short_rows(Pending<T>& p, const Shape& shape) {
+  write_products(p, shape, [&](T* c, bool accumulate) { p.short_rows.settle(c, accumulate); });
+}
 // dense += Σ aᵀb over all that waits, as one product (two, if both short rows and whole products wait).
 template <class T>
 void settle_products(Pending<T>& p, const Shape& shape) {
-  if (p.products.empty() && p.row_count == 0) return;
-  bool accumulate = !p.dense.empty();
-  Ref out = accumulate ? writable<T>(take_ref(p.dense), shape) : new_block<T>(shape);
-  if (p.row_count > 0) {
-    const T* rows = p.rows_room->template data<T>();
-    const Size step = p.a_width + p.b_width;
-    gemm(p.a_width, p.b_width, p.row_count, Matrix<T>{rows, 1, step},
-         Matrix<T>{rows + p.a_width, step, 1}, out->data<T>(), p.b_width, accumulate);
-    accumulate = true;
-    p.rows_left += p.row_count;
-    p.rows_before = p.row_count;
-    p.row_count = 0;
-  }
-  if (!p.products.empty()) {
+  if (!p.short_rows.empty()) settle_short_rows(p, shape);
+  if (p.products.empty()) return;
+  write_products(p, shape, [&](T* c, bool accumulate) {
     const RowProduct<T>& first = p.products[0];
     const Size m = first.a.size(1), n = first.b.size(1);
     if (p.products.size() == 1) {
-      gemm(m, n, first.a.size(0), matrix_of(first.a).transposed(), matrix_of(first.b),
-           out->data<T>(), n, accumulate);
-    } else {
-      Size total = 0;
-      for (const RowProduct<T>& q : p.products) total += q.a.size(0);
-      const auto a = gather_rows(p.products, &RowProduct<T>::a, total, m);
-      const auto b = gather_rows(p.products, &RowProduct<T>::b, total, n);
-      gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, out->data<T>(), n,
+      gemm(m, n, first.a.size(0), matrix_of(first.a).transposed(), matrix_of(first.b), c, n,
            accumulate);
+      return;
     }
-    p.products.clear();
-    p.product_bytes = 0;
-  }
-  p.dense = Var<T>(Handle(std::move(out)));
+    Size total = 0;
+    for (const RowProduct<T>& q : p.products) total += q.a.size(0);
+    const auto a = gather_rows(p.products, &RowProduct<T>::a, total, m);
+    const auto b = gather_rows(p.products, &RowProduct<T>::b, total, n);
+    gemm(m, n, total, Matrix<T>{a.data, 1, m}, Matrix<T>{b.data, n, 1}, c, n, accumulate);
+  });
+  p.products.clear();
+  p.product_bytes = 0;
 }
 
-// Room for more rows than wait so far, side by side.
+// Copies short rows to those that wait; false when they are better kept as they are.
 template <class T>
-[[gnu::noinline]] void widen_rows(Pending<T>& p) {
-  constexpr Size least = 64, most_elements = Size{1} << 18;  // before the first row
-  const Size step = p.a_width + p.b_width,
-             expected =
-                 std::max(std::min(p.rows_before, most_elements / std::max<Size>(step, 1)), least),
-             count = p.row_count == 0 ? expected : 2 * p.row_count;
-  Ref wider = new_block<T>(Shape{count * step});
-  if (p.row_count > 0) {
-    std::copy_n(p.rows_room->template data<T>(), p.row_count * step, wider->template data<T>());
-  }
-  p.rows_room = std::move(wider);
-  p.rows_left = count - p.row_count;
-}
-template <class T>
-void copy_short(const T* from, Size n, T* to) {
-  for_each_lane<T>(n, [&](auto load, auto store) { store(to, load(from)); });
-}
-// Copies short rows behind those that wait; false when they are better kept as they are.
-template <class T>
-bool append_rows(Pending<T>& p, const Block& a, const Block& b) {
+bool append_rows(Pending<T>& p, const Block& a, const Block& b, const Node& target) {
   constexpr Size short_row = 1024;
-  const Size m = a.sizes()[1], n = b.sizes()[1], step = m + n;
-  if (a.sizes()[0] != 1 || step > short_row || !a.contiguous || !b.contiguous) return false;
-  if (p.a_width != m || p.b_width != n) {
-    if (p.row_count > 0) return false;
-    p.a_width = m;
-    p.b_width = n;
-    p.rows_left = 0;
+  const Size m = a.sizes()[1], n = b.sizes()[1];
+  if (a.sizes()[0] != 1 || m + n > short_row || !a.contiguous || !b.contiguous ||
+      !p.short_rows.takes(m, n)) {
+    return false;
   }
-  if (p.rows_left == 0) widen_rows(p);
-  T* const to = p.rows_room->template data<T>() + p.row_count * step;
-  copy_short(a.data<T>(), m, to);
-  copy_short(b.data<T>(), n, to + m);
-  ++p.row_count;
-  --p.rows_left;
+  if (p.short_rows.full()) [[unlikely]]
+    settle_short_rows(p, target.value->shape());
+  p.short_rows.add(a.data<T>(), b.data<T>());
   return true;
 }
 
@@ -304,7 +274,7 @@ void Sweep::add(Node& target, const RowProduct<T>& p) {
 template <class T>
 void Sweep::add_product(Node& target, Block& a, Block& b) {
   Pending<T>& list = make_pending<T>(target);
-  if (append_rows(list, a, b)) return;
+  if (append_rows(list, a, b, target)) return;
   list.product_bytes += static_cast<Size>(sizeof(T)) * (a.size() + b.size());
   list.products.push_back({Var<T>(Handle(Ref::share(&a))), Var<T>(Handle(Ref::share(&b)))});
   if (list.product_bytes > product_bytes_limit) settle_products(list, target.value->shape());

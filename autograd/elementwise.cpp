@@ -41,9 +41,9 @@ template <class T>
   return own;
 }
 
-// Is it a vector with the elements of the matrix, which has one row?
-bool is_row(const Block& v, const Block& matrix) {
-  return v.rank == 1 && v.contiguous && matrix.sizes()[0] == 1 && v.sizes()[0] == matrix.sizes()[1];
+// Is it a vector with the elements of a matrix that has one row?
+bool is_row(const Block& v, Size rows, Size columns) {
+  return v.rank == 1 && v.contiguous && rows == 1 && v.sizes()[0] == columns;
 }
 
 // An op all of whose operands are on one tape and have the elements of the first, a small matrix, in their order: nothing is left to
@@ -56,24 +56,28 @@ template <class T, std::size_t N>
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   const Handle::Contents first = inputs[0]->handle().contents();
   const Block& x = *first.block;
-  if (!first.tape || !x.is_common()) return false;
+  if (!first.tape || !table.all_recorded || !x.is_common()) return false;
+  // Read once: what is written below could be the same for all that the compiler knows.
+  const Handle::Origin origin = inputs[0]->handle().origin();
+  const std::uint32_t bits = x.bits();
+  const Size rows = x.sizes()[0], columns = x.sizes()[1];
   Node* nodes[room];
   const T* p[room];
+  nodes[0] = first.node;
+  p[0] = x.template data<T>();
 #pragma GCC unroll 3
-  for (std::size_t i = 0; i < count; ++i) {
-    if (table.unit[i] == 0) return false;  // not recorded
-    Node* const node = i == 0 ? first.node : inputs[i]->handle().node_beside(inputs[0]->handle());
-    if (i > 0) {
-      if (!node) return false;
-      const Block& other = *node->value;
-      const bool same = other.bits() == x.bits() && equal_sizes(other.sizes(), x.sizes(), 2);
-      if (!same && !is_row(other, x)) return false;
-    }
+  for (std::size_t i = 1; i < count; ++i) {
+    Node* const node = inputs[i]->handle().node_of(origin);
+    if (!node) return false;
+    const Block& other = *node->value;
+    const bool same =
+        other.bits() == bits && other.sizes()[0] == rows && other.sizes()[1] == columns;
+    if (!same && !is_row(other, rows, columns)) return false;
     nodes[i] = node;
-    p[i] = node->value->template data<T>();
+    p[i] = other.template data<T>();
   }
   auto* tape = static_cast<TapeCore*>(first.tape);
-  const Size size = product(x.sizes(), 2);
+  const Size size = rows * columns;
   const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
   Node* n = K > 1 ? tape->record_several(&table, count, K * sizeof(Node*) + op_bytes)
                   : tape->record_alike(x, bytes, &table, count, op_bytes);

@@ -53,6 +53,7 @@ struct ElementwiseTable : OpTable {
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
   bool only_passes_on = false;        // cotangents, to some inputs: no derivative is to be computed
+  bool all_recorded = false;          // no cotangent is stopped
   MapFunction<T> forward = nullptr;   // in: x...; out: results
   MapFunction<T> backward = nullptr;  // in: g..., y..., x...; out: the inputs' cotangents
   // Of an op object that begins with a pointer to what forward keeps for backward: how many elements, for n of the result's.
@@ -297,6 +298,7 @@ struct DeclaredOp {
       [&]<std::size_t... I>(std::index_sequence<I...>) {
         t.unit = {unit_code<Partial<I, Var<T>>>...};
         t.only_passes_on = ((unit_code<Partial<I, Var<T>>> != 2) && ...);
+        t.all_recorded = ((unit_code<Partial<I, Var<T>>> != 0) && ...);
       }
       (std::make_index_sequence<N>{});
     } else {
@@ -477,6 +479,7 @@ struct Fused {
     t.rule = rule;
     t.kept = kept;
     t.unit.fill(2);
+    t.all_recorded = true;
     return t;
   }
 };

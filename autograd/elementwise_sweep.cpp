@@ -173,15 +173,14 @@ bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
-// A node that was recorded by apply_alike, each of whose operands gets a cotangent: computed or, beside such, a copy of the result's
+// A node that was recorded by apply_alike (hence table.all_recorded), each of whose operands gets a cotangent: computed or, beside such, a copy of the result's
 // own. False, with nothing done, for others.
 template <class T, std::size_t N>
 bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
-#pragma GCC unroll 3
-  for (std::size_t i = 0; i < count; ++i) {
-    if (table.unit[i] == 0 || !sweep.wants(*n.inputs()[i].known_node())) return false;
+  for (std::size_t i = 0; !sweep.wants_all() && i < count; ++i) {
+    if (!sweep.wants(*n.inputs()[i].known_node())) return false;
   }
   Block* g[results_room];
   const T* in[room + 2 * results_room];

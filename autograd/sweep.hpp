@@ -71,6 +71,7 @@ class Sweep {
   // Is this the last reading, so that what a node keeps for it may be written over?
   bool consumes() const { return consume_; }
   bool is_own_leaf(const Node& n) const { return is_leaf_of(n, session_); }
+  bool wants_all() const { return mark_ == 0; }
   bool wants(const Node& n) const { return mark_ == 0 || n.mark == mark_; }
   bool wants(const Node& n, std::size_t i) const {
     const Node* in = n.inputs()[i].node();

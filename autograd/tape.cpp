@@ -151,27 +151,15 @@ Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t ran
   return b;
 }
 
-Block* TapeCore::new_part(Block& whole, const Size* sizes, std::size_t rank) {
-  Block* b = nullptr;
-  if (rank == 2 && latest_part_ && latest_part_->dtype == whole.dtype &&
-      equal_sizes(latest_part_->sizes(), sizes, 2)) {
-    reserve(common_header);
-    b = place_header(at_, *latest_part_, common_header, reinterpret_cast<Block*>(chunks_) - 1);
-    at_ += common_header;
-  } else {
-    const Layout layout(whole.dtype == Dtype::f32 ? 4 : 8, sizes, rank);
-    if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
-    reserve(layout.header);
-    b = reinterpret_cast<Block*>(at_);
-    at_ += layout.header;
-    init_block(b, whole.dtype, false, true, sizes, rank);
-    b->size_class = static_cast<std::uint8_t>(
-        class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
-    b->holder = reinterpret_cast<Block*>(chunks_) - 1;
-    if (rank == 2) latest_part_ = b;
-  }
-  b->base = whole.base ? whole.base : &whole;
-  b->elements = whole.elements;
+Block* TapeCore::new_part(Dtype dtype, const Size* sizes, std::size_t rank) {
+  const Layout layout(dtype == Dtype::f32 ? 4 : 8, sizes, rank);
+  if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
+  reserve(layout.header);
+  auto* b = reinterpret_cast<Block*>(at_);
+  at_ += layout.header;
+  init_block(b, dtype, false, true, sizes, rank);
+  b->size_class = static_cast<std::uint8_t>(
+      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
   return b;
 }
 
@@ -241,7 +229,8 @@ void TapeCore::clear() {
   }
   bytes_ = kept_bytes_ = 0;
   last_ = nullptr;
-  latest_ = latest_part_ = nullptr;
+  latest_ = nullptr;
+  latest_parts_ = nullptr;
   read_ahead_.clear();
 }
 
@@ -276,7 +265,8 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
   }
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
-  younger->latest_ = younger->latest_part_ = nullptr;
+  younger->latest_ = nullptr;
+  younger->latest_parts_ = nullptr;
   younger->chunks_ = nullptr;
   younger->bytes_ = younger->kept_bytes_ = 0;
   younger->merged_into = older;

@@ -88,6 +88,9 @@ static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(
 // Nodes in chunks of memory, newest last.
 class TapeCore : public TapeState {
  public:
+  // Of a matrix, where it cannot be packed.
+  static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
+
   Node* last() const { return last_; }
   // For sessions and marks: unlike any other of this thread, since tapes may be merged.
   static std::uint32_t next_number();
@@ -146,30 +149,47 @@ class TapeCore : public TapeState {
     reserve(value_room(model, bytes));
     return place_value_like(model, bytes);
   }
-  // A view that lies in the tape: of the first elements of `whole`, the value of an earlier node, without gaps. It counts as no
-  // owner of them: the node before it is one for longer. Null for large parts, and matrices that could be packed.
-  Block* new_part(Block& whole, const Size* sizes, std::size_t rank);
+  // The header, in the tape, of a part of a value of this type, which lies in the tape too; the model for record_parts. Null for
+  // large parts, and matrices that could be packed.
+  Block* new_part(Dtype dtype, const Size* sizes, std::size_t rank);
   // The node of one of several results. It knows which, and holds nothing but its value.
   Node* record_result(Node& whole, std::uint32_t number, Block* value) {
-    reserve(node_bytes(1, sizeof(number)));
-    return place_result(whole, number, value);
+    const std::size_t bytes = node_bytes(1, sizeof(number));
+    reserve(bytes);
+    last_ = place_result(at_, last_, whole, number, value);
+    at_ += bytes;
+    return last_;
   }
-  // The nodes of `count` parts of one shape, behind each other in memory; `part` is the first (new_part).
-  void record_parts(Node& whole, Block* part, std::uint32_t count, Node** nodes) {
-    const std::size_t header = part->header();
-    const auto bytes = part->size() * (part->dtype == Dtype::f32 ? 4 : 8);
-    reserve(node_bytes(1, sizeof(count)) + (count - 1) * (header + node_bytes(1, sizeof(count))));
-    nodes[0] = place_result(whole, 0, part);
-    auto* elements = static_cast<char*>(part->elements);
+  // The nodes of `count` parts of `whole`'s value x, views of `bytes` bytes behind each other that lie in the tape, all like the
+  // model, which has a header of so many bytes; f(number, node) for each. They count as no owners of x: the node before is one
+  // for longer.
+  template <class F>
+  [[gnu::always_inline]] void record_parts(Node& whole, Block& x, const Block& model,
+                                           std::size_t header, std::size_t bytes,
+                                           std::uint32_t count, F&& f) {
+    constexpr std::size_t of_node =
+        sizeof(Node) + sizeof(Input) + sizeof(std::uint64_t);  // node_bytes(1, 4)
+    reserve(count * (header + of_node));
+    auto* elements = static_cast<char*>(x.elements);
     Block* const holder = reinterpret_cast<Block*>(chunks_) - 1;
-    for (std::uint32_t k = 1; k < count; ++k) {
-      Block* b = place_header(at_, *part, header, holder);
-      at_ += header;
-      b->elements = elements += bytes;
-      nodes[k] = place_result(whole, k, b);
+    Block* const base = x.base ? x.base : &x;
+    char* at = at_;
+    Node* last = last_;
+    for (std::uint32_t k = 0; k < count; ++k) {
+      Block* b = place_header(at, model, header, holder);
+      b->base = base;
+      b->elements = elements;
+      elements += bytes;
+      last = place_result(at + header, last, whole, k, b);
+      at += header + of_node;
+      f(k, last);
     }
+    at_ = at;
+    last_ = last;
+    latest_parts_ = &whole;
   }
-
+  // The latest node for which it did that: the next is often like it.
+  Node* latest_parts() const { return latest_parts_; }
   // Memory for what the latest node keeps for its sweep; null for none, and where it would be more than stays in the caches: then
   // computing it again costs less.
   void* keep(std::size_t bytes) {
@@ -215,21 +235,27 @@ class TapeCore : public TapeState {
   [[gnu::always_inline]] Node* place_node(const OpTable* table, std::size_t inputs,
                                           std::size_t op_bytes, Block* value, bool dense = false,
                                           bool alike = false) {
-    Node* n = reinterpret_cast<Node*>(at_);
+    last_ = place_node(at_, last_, table, inputs, value, dense, alike);
     at_ += node_bytes(inputs, op_bytes);
+    return last_;
+  }
+  [[gnu::always_inline]] static Node* place_node(char* at, Node* prev, const OpTable* table,
+                                                 std::size_t inputs, Block* value, bool dense,
+                                                 bool alike) {
+    Node* n = reinterpret_cast<Node*>(at);
     n->table = table;
-    n->prev = last_;
+    n->prev = prev;
     n->value = value;
     n->slot = 0;
     n->input_count = static_cast<std::uint32_t>(inputs) & 0x3fffffffU;
     n->dense = dense;
     n->alike = alike;
     n->mark = 0;
-    last_ = n;
     return n;
   }
-  [[gnu::always_inline]] Node* place_result(Node& whole, std::uint32_t number, Block* value) {
-    Node* r = place_node(&result_table, 1, sizeof(number), value, false, true);
+  [[gnu::always_inline]] static Node* place_result(char* at, Node* prev, Node& whole,
+                                                   std::uint32_t number, Block* value) {
+    Node* r = place_node(at, prev, &result_table, 1, value, false, true);
     r->inputs()[0] = Input(&whole);
     r->result_number() = number;
     return r;
@@ -262,7 +288,6 @@ class TapeCore : public TapeState {
     return b;
   }
   // The same where the model is common (Block::is_common).
-  static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
   [[gnu::always_inline]] Block* place_common(const Block& model, std::size_t bytes) {
     auto* b = static_cast<Block*>(place(common_header, bytes));
     // Field by field: to load them together would have to wait until each has left the store buffer.
@@ -282,8 +307,9 @@ class TapeCore : public TapeState {
   char* at_ = nullptr;
   char* end_ = nullptr;
   Chunk* chunks_ = nullptr;
-  // Of the common values that new_value made, and of the parts that new_part did: the next is often like it.
-  const Block *latest_ = nullptr, *latest_part_ = nullptr;
+  const Block* latest_ =
+      nullptr;  // of the common values that new_value made: the next is often like it
+  Node* latest_parts_ = nullptr;
   std::size_t bytes_ = 0;       // of all chunks
   std::size_t kept_bytes_ = 0;  // what nodes keep
   Pool* pool_ = nullptr;

@@ -92,9 +92,14 @@ class Handle {
     return {*static_cast<Block* const*>(pointer_), static_cast<Node*>(pointer_), latest(tape_)};
   }
   Node* node() const { return tracked() ? static_cast<Node*>(pointer_) : nullptr; }
-  // The node, if this handle is of the tape of another one that was looked at and is tracked; null else.
-  [[gnu::always_inline]] Node* node_beside(const Handle& other) const {
-    return tape_ == other.tape_ && generation_ == other.generation_ ? static_cast<Node*>(pointer_)
+  // The tape of a handle that was looked at and is tracked; the node of another handle if that is of the same tape, null else.
+  struct Origin {
+    TapeState* tape;
+    std::uint64_t generation;
+  };
+  Origin origin() const { return {tape_, generation_}; }
+  [[gnu::always_inline]] Node* node_of(const Origin& origin) const {
+    return tape_ == origin.tape && generation_ == origin.generation ? static_cast<Node*>(pointer_)
                                                                     : nullptr;
   }
   // The constant's block; the handle is empty afterwards, unless it was borrowed or tracked.

@@ -181,6 +181,47 @@ TEST_CASE_TEMPLATE("NaN and inf in a factor reach the product where they should 
   }
 }
 
+TEST_CASE_TEMPLATE("The rows of many products with one weight sum to its gradient", T, float,
+                   double) {
+  // d/dW Σ_t <g_t, W x_t> = Σ_t g_tᵀ x_t, whose rows wait for each other: any number of any width.
+  const std::vector<std::array<Size, 2>> widths{{1, 1},   {3, 5},   {7, 33},   {48, 16},
+                                                {16, 48}, {130, 7}, {1000, 24}};
+  for (const auto& [m, n] : widths) {
+    for (const Size k : {1, 2, 63, 64, 65, 200, 256, 257, 600}) {
+      const Stored<T> g = store<T>(k, m, Layout::rows, 1), x = store<T>(k, n, Layout::rows, 2);
+      const auto row = [](const Stored<T>& s, Size t, Size width) {
+        return Var<T>(Shape{1, width}, std::span<const T>(s.matrix.data + t * width,
+                                                          static_cast<std::size_t>(width)));
+      };
+      const auto loss = [&](const Var<T>& W) {
+        Var<T> sum = T(0);
+        for (Size t = k; t-- > 0;) sum += unroll::sum(linear(row(x, t, n), W) * row(g, t, m));
+        return sum;
+      };
+      const std::vector<T> first = grad(loss)(zeros<T>({m, n})).to_vector();
+      double worst = 0;
+      for (Size i = 0; i < m; ++i) {
+        for (Size j = 0; j < n; ++j) {
+          double sum = 0;
+          for (Size t = 0; t < k; ++t)
+            sum += static_cast<double>(g(t, i)) * static_cast<double>(x(t, j));
+          const double error =
+              std::abs(static_cast<double>(first[static_cast<std::size_t>(i * n + j)]) - sum);
+          worst = error <= worst ? worst : error;  // NaN becomes the worst
+        }
+      }
+      INFO(k << " rows of " << m << " and " << n);
+      CHECK(worst <= (std::is_same_v<T, float> ? 2e-6 : 3e-15) * static_cast<double>(k + 4));
+      // With the room that these took from the first row on, and with what others leave.
+      CHECK(grad(loss)(zeros<T>({m, n})).to_vector() == first);
+      const auto both = [&](const Var<T>& W, const Var<T>& other) {
+        return loss(W) + sum(linear(row(x, 0, n), other));
+      };
+      CHECK(std::get<0>(grad(both)(zeros<T>({m, n}), zeros<T>({2, n}))).to_vector() == first);
+    }
+  }
+}
+
 TEST_CASE("The same product has the same bits each time it is computed") {
   const Stored<float> a = store<float>(33, 129, Layout::rows, 1),
                       b = store<float>(129, 65, Layout::columns, 2);

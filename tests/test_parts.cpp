@@ -267,6 +267,55 @@ TEST_CASE("A long chain of joined arrays is no chain of owners") {
   same(g, x * 2);
 }
 
+TEST_CASE("Splits like the one before and unlike it, in turns") {
+  // A split like the last one is recorded as that was; each difference must be seen.
+  const auto loss = [](const std::function<Parts(const V&, Size)>& cut, const V& x) {
+    V total = 0.0, y = x;
+    const auto use = [&](const Parts& p) {
+      for (std::size_t k = 0; k < p.size(); ++k) total += sum(sin(p[k]) * double(k + 1) * p[0]);
+      return p;
+    };
+    for (int round = 0; round < 3; ++round) {
+      y = tanh(y) * 1.5;
+      use(cut(y, 3));                              // like the last one in round 0 alone
+      use(cut(y, 3));                              // again: another node, the same array
+      use(cut(cut(y, 3)[1], 2));                   // a part of a part: narrower
+      use(cut(concat({y, y}, 1), 3));              // wider
+      use(cut(y, 4));                              // more parts
+      use(cut(transpose(y), 1));                   // a column
+      use(cut(transpose(reshape(y, {3, 4})), 3));  // no rows of memory
+      use(cut(reshape(y, {2, 6}), 3));             // two rows
+      use(cut(reshape(y, {1, 1, 12}), 3));         // three axes
+    }
+    return sum(total * total);
+  };
+  const auto by_split = [](const V& x, Size count) { return split(x, count, -1); };
+  const auto by_array = [](const V& x, Size count) {
+    if (count == 3 && x.rank() == 2) {
+      const auto p = split<3>(x, -1);
+      return Parts(p.begin(), p.end());
+    }
+    return split(x, count, -1);
+  };
+  const auto by_slices = [](const V& x, Size count) {
+    return slices(x, count, static_cast<Size>(x.rank()) - 1);
+  };
+  const V x = numbers({1, 12}, 41);
+  const auto expected = value_and_grad([&](const V& v) { return loss(by_slices, v); }, x);
+  for (int k = 0; k < 2; ++k) {
+    const auto a = value_and_grad([&](const V&v) { return loss(by_split, v); }, x),
+               b = value_and_grad([&](const V&v) { return loss(by_array, v); }, x);
+    same(a.value, expected.value);
+    same(a.gradient, expected.gradient);
+    same(b.gradient, expected.gradient);
+  }
+  CHECK_THROWS_WITH_AS((void)grad([&](const V& v) {
+                         (void)split<3>(v, -1);
+                         return sum(split<5>(v, -1)[0]);
+                       })(x),
+                       doctest::Contains("does not divide into 5"), std::invalid_argument);
+}
+
 TEST_CASE("Memory that views left serves cotangents of the same sizes") {
   // A block that comes back to the pool is taken as it is for an array like it; what a view of the same sizes leaves behind
   // shows another array's elements.

@@ -9,7 +9,7 @@
 
 #include "unroll/autograd/error.hpp"
 #include "unroll/autograd/kernels.hpp"
-#include "unroll/autograd/kernels/packed_gemm.hpp"
+#include "unroll/autograd/kernels/outer_rows.hpp"
 #include "unroll/autograd/lane.hpp"
 
 namespace unroll::detail {
@@ -360,6 +360,57 @@ void RightMatrix<T>::one_by_one(Size count, const T* a, Size a_row, T* c, Size c
   multiply_rows_alike(count, a, a_row, form_->panels, c, c_row);
 }
 
+template <class T>
+void OuterRows<T>::lay_out(Size m, Size n) {
+  m_ = m;
+  n_ = n;
+  packed_ = own_tiles && gemm_path() == GemmPath::own;
+  groups_ = packed_ ? (m + rows - 1) / rows : 1;
+  panels_ = packed_ ? (n + width - 1) / width : 1;
+  capacity_ = 0;
+}
+template <class T>
+void OuterRows<T>::widen() {
+  constexpr Size least = 64,
+                 gap = 64 / sizeof(T);  // or all groups would meet in one set of a cache
+  const Size capacity =
+      capacity_ == 0 ? std::clamp(expected_, least, depth) : std::min(2 * capacity_, depth);
+  const Size group = packed_ ? rows : m_, panel = packed_ ? width : n_;
+  const Size a_step = capacity * group + gap, b_step = capacity * panel + gap;
+  Ref wider = new_block<T>(Shape{groups_ * a_step + panels_ * b_step});
+  T *const a = wider->template data<T>(), *const b = a + groups_ * a_step;
+  for (Size i = 0; i < groups_; ++i) std::copy_n(a_ + i * a_step_, count_ * group, a + i * a_step);
+  for (Size i = 0; i < panels_; ++i) std::copy_n(b_ + i * b_step_, count_ * panel, b + i * b_step);
+  room_ = std::move(wider);
+  capacity_ = capacity;
+  a_ = a;
+  b_ = b;
+  a_step_ = a_step;
+  b_step_ = b_step;
+}
+template <class T>
+void OuterRows<T>::settle(T* c, bool accumulate) {
+  if (!packed_) {
+    gemm(m_, n_, count_, Matrix<T>{a_, 1, m_}, Matrix<T>{b_, n_, 1}, c, n_, accumulate);
+  } else {
+    ++calls;
+    constexpr Size at_once = block_rows / rows;  // groups that stay in a cache
+    for (Size first = 0; first < groups_; first += at_once) {
+      for (Size j = 0; j < panels_; ++j) {
+        for (Size i = first; i < std::min(first + at_once, groups_); ++i) {
+          tiles::some_rows<T, rows>(std::min(rows, m_ - i * rows), count_, a_ + i * a_step_, 1,
+                                    rows, b_ + j * b_step_, c + i * rows * n_ + j * width, n_,
+                                    std::min(width, n_ - j * width), accumulate);
+        }
+      }
+    }
+  }
+  settled_ += count_;
+  count_ = 0;
+}
+
+template class OuterRows<float>;
+template class OuterRows<double>;
 template class RightMatrix<float>;
 template class RightMatrix<double>;
 template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size, bool);

@@ -174,7 +174,7 @@ struct Linear {
     auto* slot = reinterpret_cast<Block*>(n.slot);
     if ((n.slot & 1) || x.rank != 2 || !slot->contiguous || !w.contiguous) return false;
     n.slot = 0;
-    const Ref g(slot);
+    Ref g(slot);
     if (x_node && sweep.wants(*x_node)) {
       const Size rows = x.sizes()[0], out = w.sizes()[0], in = w.sizes()[1];
       Block* sum = detail::writable_block(x_node->slot);
@@ -187,6 +187,7 @@ struct Linear {
     if (n.input_count > 2 && sweep.wants(n, 2)) {
       sweep.add(*n.inputs()[2].node(), detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
     }
+    detail::release_own(g.give());
     return true;
   }
   template <class T>

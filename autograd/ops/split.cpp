@@ -25,16 +25,30 @@ template <class T>
 struct Parts {
   std::uint32_t count;
   std::uint8_t axis;
-  bool drop;                // each part is one element wide, and lacks the axis
-  std::size_t header = 0;   // of parts made by TapeCore::new_part, all of one shape; 0: others
+  bool drop;  // each part is one element wide, and lacks the axis
+  // Of parts that TapeCore::record_parts made, all of one shape; 0: others.
+  std::uint8_t room_class = 0;  // of the array of cotangents, in its pool
+  std::uint32_t header = 0, part_bytes = 0;
   char* headers = nullptr;  // in the array of cotangents
 
   static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
   static Node& record(TapeCore& tape, Node* x, const Slice& part, std::size_t count) {
-    Node* n = tape.record(&table, 1, sizeof(Parts) + count * sizeof(Node*), nullptr);
+    return record(tape, x, Parts{static_cast<std::uint32_t>(count), part.axis, part.drop});
+  }
+  static Node& record(TapeCore& tape, Node* x, const Parts& parts) {
+    Node* n = tape.record(&table, 1, sizeof(Parts) + parts.count * sizeof(Node*), nullptr);
     n->inputs()[0] = detail::Input(x);
-    new (n->op()) Parts{static_cast<std::uint32_t>(count), part.axis, part.drop};
+    new (n->op()) Parts(parts);
     return *n;
+  }
+  // Behind the elements of the array of cotangents.
+  std::size_t room_behind() const { return alignof(Block) + count * header; }
+  void set_model(const Block& part, const Block& x) {
+    header = static_cast<std::uint32_t>(part.header());
+    part_bytes = static_cast<std::uint32_t>(part.size()) * sizeof(T);
+    const auto bytes = static_cast<std::size_t>(x.size()) * sizeof(T);
+    room_class = static_cast<std::uint8_t>(
+        detail::class_of(detail::pooled_header(x.header(), bytes) + bytes + room_behind()));
   }
   Node** results() { return reinterpret_cast<Node**>(this + 1); }
   Size extent(const Node& result) const { return drop ? 1 : result.value->sizes()[axis]; }
@@ -81,23 +95,19 @@ struct Parts {
   [[gnu::noinline]] Block* make_room(Node& n) {
     const Block &x = *n.inputs()[0].known_node()->value, &part = *results()[0]->value;
     detail::Pool& pool = detail::this_pool();
-    const auto bytes = static_cast<std::size_t>(x.size()) * sizeof(T);
-    const std::size_t before = detail::pooled_header(x.header(), bytes),
-                      more = alignof(Block) + count * header,
-                      size_class = detail::class_of(before + bytes + more);
-    if (Block* b = pool.next(size_class);
+    if (Block* b = pool.next(room_class);
         b && b->has_parts && !x.packable && b->same_form(x) && b->same_shape(x)) {
       headers = headers_of(*b);
       if (const Block& first = *place_of(0); first.same_form(part) && first.same_shape(part)) {
         // It served a split like this one, and nobody writes to the headers of parts: all of them are there.
-        b = pool.take(size_class);
+        b = pool.take(room_class);
         b->refs.store(1, std::memory_order_relaxed);
         b->base = nullptr;
         n.slot = reinterpret_cast<std::uintptr_t>(b);
         return b;
       }
     }
-    Block* whole = detail::new_like(pool, x, more);
+    Block* whole = detail::new_like(pool, x, room_behind());
     whole->has_parts = true;
     n.slot = reinterpret_cast<std::uintptr_t>(whole);
     T* elements = whole->template data<T>();
@@ -184,22 +194,44 @@ struct Parts {
   }
 };
 
+template <class T>
+[[gnu::always_inline]] inline void record_parts(TapeCore& tape, const Handle::Contents& x,
+                                                const Parts<T>& parts, const Block& model,
+                                                std::size_t header, Var<T>* out) {
+  Node& n = Parts<T>::record(tape, x.node, parts);
+  Node** const results = Parts<T>::of(n).results();
+  tape.record_parts(n, *x.block, model, header, parts.part_bytes, parts.count,
+                    [&](std::uint32_t k, Node* result) {
+                      results[k] = result;
+                      std::construct_at(out + k, Handle(result, &tape));
+                    });
+}
 // Equal parts of a tape's value that are small stretches of memory: they show it where it is. False, with nothing done, for others.
 template <class T>
 bool show_parts(TapeCore& tape, const Handle::Contents& x, const Slice& part, std::size_t count,
                 Var<T>* out) {
-  Block& b = *x.block;
+  const Block& b = *x.block;
   if (!b.contiguous || detail::product(b.sizes(), part.axis) != 1) return false;
   Size sizes[Shape::max_rank];
-  Block* value = tape.new_part(b, sizes, part.shape(b.sizes(), b.rank, sizes));
-  if (!value) return false;
-  Node& n = Parts<T>::record(tape, x.node, part, count);
-  Parts<T>& parts = Parts<T>::of(n);
-  parts.header = value->header();
-  tape.record_parts(n, value, parts.count, parts.results());
-  for (std::uint32_t k = 0; k < count; ++k) {
-    std::construct_at(out + k, Handle(parts.results()[k], &tape));
+  const Block* model = tape.new_part(b.dtype, sizes, part.shape(b.sizes(), b.rank, sizes));
+  if (!model) return false;
+  Parts<T> parts{static_cast<std::uint32_t>(count), part.axis, part.drop};
+  parts.set_model(*model, b);
+  record_parts(tape, x, parts, *model, parts.header, out);
+  return true;
+}
+// The same for the columns of a row like that which was split last: all there is to know of them is known.
+template <class T>
+bool show_parts_again(TapeCore& tape, const Handle::Contents& x, std::size_t count, Var<T>* out) {
+  Node* const last = tape.latest_parts();
+  if (!last || last->table != &Parts<T>::table) return false;
+  Parts<T>& parts = Parts<T>::of(*last);
+  const Block &b = *x.block, &model = *parts.results()[0]->value;
+  if (parts.count != count || parts.axis != 1 || parts.drop || b.rank != 2 || !b.contiguous ||
+      b.sizes()[0] != 1 || b.sizes()[1] != model.sizes()[1] * parts.count) {
+    return false;
   }
+  record_parts(tape, x, parts, model, TapeCore::common_header, out);
   return true;
 }
 
@@ -244,10 +276,9 @@ void split_into(const Var<T>& x, std::size_t axis, bool drop, std::size_t count,
   }
 }
 
-}  // namespace
-
 template <class T>
-void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts) {
+[[gnu::noinline]] void split_any_equally(const Var<T>& x, std::size_t count, Size axis,
+                                         Var<T>* parts) {
   const std::size_t a = normalize_axis("split", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a], k = static_cast<Size>(count);
   if (k <= 0 || n % k != 0) {
@@ -256,6 +287,18 @@ void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>
   }
   split_into(
       x, a, false, count, true, [&](std::size_t) { return n / k; }, parts);
+}
+
+}  // namespace
+
+template <class T>
+void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts) {
+  const Handle::Contents contents = x.handle().contents();
+  if (contents.tape && (axis == -1 || axis == 1)) {  // a recurrent network's gates
+    auto& tape = *static_cast<TapeCore*>(contents.tape);
+    if (show_parts_again(tape, contents, count, parts)) return;
+  }
+  split_any_equally(x, count, axis, parts);
 }
 template <Real T>
 std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
