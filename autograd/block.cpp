@@ -1,5 +1,9 @@
 #include "unroll/autograd/block.hpp"
 
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
 #include <mutex>
 
 #include "unroll/autograd/pool.hpp"
@@ -10,6 +14,15 @@ namespace {
 constexpr std::size_t slab_limit = 4096;  // smaller blocks are cut from slabs
 constexpr std::size_t slab_bytes = 1 << 18;
 
+// Is nobody else there who could be counting? The C library knows, where it tells.
+bool single_thread() {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;
+#else
+  return false;
+#endif
+}
+
 void* system_memory(std::size_t bytes) {
   void* p = std::aligned_alloc(64, (bytes + 63) & ~std::size_t{63});
   if (p == nullptr) throw std::bad_alloc();
@@ -19,6 +32,21 @@ void* system_memory(std::size_t bytes) {
 }  // namespace
 
 constinit thread_local Pool* current_pool = nullptr;
+
+void share(Block* b) {
+  if (single_thread()) {
+    retain_local(*b);
+  } else {
+    retain(b);
+  }
+}
+void drop_share(Block* b) {
+  if (single_thread()) {
+    release_local(*b);
+  } else if (b->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    free_block(b);
+  }
+}
 
 void Pool::give_from_another_thread(Block* b) {
   b->base = remote_.load(std::memory_order_relaxed);
@@ -201,7 +229,7 @@ Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t ra
   static_cast<BlockKind&>(*b) = kind;
   b->refs.store(1, std::memory_order_relaxed);
   b->base = owner;
-  retain(owner);
+  share(owner);
   const Size width = parent->dtype == Dtype::f32 ? 4 : 8;
   b->elements = static_cast<char*>(parent->elements) + offset * width;
   copy_sizes(b->sizes(), sizes, rank);

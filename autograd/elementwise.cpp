@@ -154,7 +154,7 @@ template <class T, std::size_t N>
   }
 #pragma GCC unroll 3
   for (std::size_t i = 0; n && i < count; ++i) {
-    if (!nodes[i]) retain(x[i]);
+    if (!nodes[i]) share(x[i]);
     n->inputs()[i] = nodes[i] ? Input(nodes[i]) : Input(x[i]);
   }
   if (n) op = own_op(table, *tape, *n, K, n->dense ? size : 0, op, op_bytes);

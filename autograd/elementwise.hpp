@@ -18,10 +18,11 @@
 #include "unroll/autograd/call.hpp"
 #include "unroll/autograd/lane.hpp"
 #include "unroll/autograd/ops/elementwise.hpp"
+#include "unroll/autograd/sanitizer.hpp"
 #include "unroll/autograd/sweep.hpp"
 
 // Everything that a kernel calls becomes part of it; not under a sanitizer, where compiling that takes minutes.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef UNROLL_SANITIZED
 #define UNROLL_KERNEL
 #else
 #define UNROLL_KERNEL [[gnu::flatten]]

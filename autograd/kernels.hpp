@@ -45,9 +45,10 @@ struct Matrix {
 template <class T>
 void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bool accumulate);
 
-// The same with the whole matrix w [k, n] (or its transpose) on the right, which is packed once where it is used often.
+// The same with the whole matrix w [k, n] (or its transpose) on the right, which is packed once where it is used often. `a` is not
+// copied: compilers do that with wide loads, which wait until all that is being stored has been.
 template <class T>
-void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
+void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate = false);
 
 template <class T>

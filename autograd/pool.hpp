@@ -10,20 +10,13 @@
 #include <memory>
 #include <vector>
 
+#include "unroll/autograd/sanitizer.hpp"
 #include "unroll/autograd/tape.hpp"
-
-// Under a sanitizer every block is its own allocation: a pool would hide each use after free.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNROLL_BYPASS_POOL 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UNROLL_BYPASS_POOL 1
-#endif
-#endif
 
 namespace unroll::detail {
 
-#ifdef UNROLL_BYPASS_POOL
+// Under a sanitizer every block is its own allocation: a pool would hide each use after free.
+#ifdef UNROLL_SANITIZED
 constexpr bool bypass_pool = true;
 #else
 constexpr bool bypass_pool = false;

@@ -230,7 +230,7 @@ void TapeCore::clear() {
   bytes_ = kept_bytes_ = 0;
   last_ = nullptr;
   latest_ = nullptr;
-  latest_parts_ = nullptr;
+  known_parts_ = nullptr;
   read_ahead_.clear();
 }
 
@@ -266,7 +266,7 @@ TapeState* TapeCore::merge(TapeState* a, TapeState* b) {
   younger->read_ahead_.clear();
   younger->last_ = nullptr;
   younger->latest_ = nullptr;
-  younger->latest_parts_ = nullptr;
+  younger->known_parts_ = nullptr;
   younger->chunks_ = nullptr;
   younger->bytes_ = younger->kept_bytes_ = 0;
   younger->merged_into = older;

@@ -186,10 +186,10 @@ class TapeCore : public TapeState {
     }
     at_ = at;
     last_ = last;
-    latest_parts_ = &whole;
   }
-  // The latest node for which it did that: the next is often like it.
-  Node* latest_parts() const { return latest_parts_; }
+  // A node for which it did that: others are often like it.
+  Node* known_parts() const { return known_parts_; }
+  void set_known_parts(Node* whole) { known_parts_ = whole; }
   // Memory for what the latest node keeps for its sweep; null for none, and where it would be more than stays in the caches: then
   // computing it again costs less.
   void* keep(std::size_t bytes) {
@@ -204,7 +204,7 @@ class TapeCore : public TapeState {
 
   void set_input(Node* n, std::size_t i, const Handle& h) { set_input(n, i, h.contents()); }
   void set_input(Node* n, std::size_t i, const Handle::Contents& x) {
-    if (!x.node) retain(x.block);
+    if (!x.node) share(x.block);
     n->inputs()[i] = x.node ? Input(x.node) : Input(x.block);
   }
 
@@ -309,7 +309,7 @@ class TapeCore : public TapeState {
   Chunk* chunks_ = nullptr;
   const Block* latest_ =
       nullptr;  // of the common values that new_value made: the next is often like it
-  Node* latest_parts_ = nullptr;
+  Node* known_parts_ = nullptr;
   std::size_t bytes_ = 0;       // of all chunks
   std::size_t kept_bytes_ = 0;  // what nodes keep
   Pool* pool_ = nullptr;

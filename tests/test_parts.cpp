@@ -268,7 +268,7 @@ TEST_CASE("A long chain of joined arrays is no chain of owners") {
 }
 
 TEST_CASE("Splits like the one before and unlike it, in turns") {
-  // A split like the last one is recorded as that was; each difference must be seen.
+  // A split like one before is recorded as that was; each difference must be seen.
   const auto loss = [](const std::function<Parts(const V&, Size)>& cut, const V& x) {
     V total = 0.0, y = x;
     const auto use = [&](const Parts& p) {

@@ -299,7 +299,7 @@ const KeptForm<T>* kept_form(Block& w, bool transposed, Size rows, int lanes, co
 }  // namespace
 
 template <class T>
-void gemm_by_matrix(Size m, Matrix<T> a, Block& w, bool transposed, T* c, Size c_row,
+void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate) {
   if (m == 1 && w.packable && a.column == 1) {  // what a recurrent network does at each step
     const std::uintptr_t state =
@@ -413,8 +413,8 @@ template class OuterRows<float>;
 template class OuterRows<double>;
 template class RightMatrix<float>;
 template class RightMatrix<double>;
-template void gemm_by_matrix(Size, Matrix<float>, Block&, bool, float*, Size, bool);
-template void gemm_by_matrix(Size, Matrix<double>, Block&, bool, double*, Size, bool);
+template void gemm_by_matrix(Size, const Matrix<float>&, Block&, bool, float*, Size, bool);
+template void gemm_by_matrix(Size, const Matrix<double>&, Block&, bool, double*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<double>, Matrix<double>, double*, Size, bool);
 

@@ -195,9 +195,9 @@ struct Parts {
 };
 
 template <class T>
-[[gnu::always_inline]] inline void record_parts(TapeCore& tape, const Handle::Contents& x,
-                                                const Parts<T>& parts, const Block& model,
-                                                std::size_t header, Var<T>* out) {
+[[gnu::always_inline]] inline Node* record_parts(TapeCore& tape, const Handle::Contents& x,
+                                                 const Parts<T>& parts, const Block& model,
+                                                 std::size_t header, Var<T>* out) {
   Node& n = Parts<T>::record(tape, x.node, parts);
   Node** const results = Parts<T>::of(n).results();
   tape.record_parts(n, *x.block, model, header, parts.part_bytes, parts.count,
@@ -205,6 +205,7 @@ template <class T>
                       results[k] = result;
                       std::construct_at(out + k, Handle(result, &tape));
                     });
+  return &n;
 }
 // Equal parts of a tape's value that are small stretches of memory: they show it where it is. False, with nothing done, for others.
 template <class T>
@@ -217,15 +218,15 @@ bool show_parts(TapeCore& tape, const Handle::Contents& x, const Slice& part, st
   if (!model) return false;
   Parts<T> parts{static_cast<std::uint32_t>(count), part.axis, part.drop};
   parts.set_model(*model, b);
-  record_parts(tape, x, parts, *model, parts.header, out);
+  tape.set_known_parts(record_parts(tape, x, parts, *model, parts.header, out));
   return true;
 }
-// The same for the columns of a row like that which was split last: all there is to know of them is known.
+// The same for the columns of a row like one that was split before: all there is to know of them is known.
 template <class T>
 bool show_parts_again(TapeCore& tape, const Handle::Contents& x, std::size_t count, Var<T>* out) {
-  Node* const last = tape.latest_parts();
-  if (!last || last->table != &Parts<T>::table) return false;
-  Parts<T>& parts = Parts<T>::of(*last);
+  Node* const known = tape.known_parts();
+  if (!known || known->table != &Parts<T>::table) return false;
+  Parts<T>& parts = Parts<T>::of(*known);
   const Block &b = *x.block, &model = *parts.results()[0]->value;
   if (parts.count != count || parts.axis != 1 || parts.drop || b.rank != 2 || !b.contiguous ||
       b.sizes()[0] != 1 || b.sizes()[1] != model.sizes()[1] * parts.count) {
