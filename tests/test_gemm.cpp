@@ -186,7 +186,8 @@ TEST_CASE_TEMPLATE("The rows of many products with one weight sum to its gradien
   // d/dW Σ_t <g_t, W x_t> = Σ_t g_tᵀ x_t, whose rows wait for each other: any number of any width.
   const std::vector<std::array<Size, 2>> widths{{1, 1},   {3, 5},   {7, 33},   {48, 16},
                                                 {16, 48}, {130, 7}, {1000, 24}};
-  for (const auto& [m, n] : widths) {
+  for (const auto& sizes : widths) {
+    const Size m = sizes[0], n = sizes[1];  // clang captures no structured binding
     for (const Size k : {1, 2, 63, 64, 65, 200, 256, 257, 600}) {
       const Stored<T> g = store<T>(k, m, Layout::rows, 1), x = store<T>(k, n, Layout::rows, 2);
       const auto row = [](const Stored<T>& s, Size t, Size width) {
