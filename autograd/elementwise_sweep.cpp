@@ -173,8 +173,8 @@ bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
-// A node that was recorded by apply_alike (hence table.all_recorded), each of whose operands gets a cotangent: computed or, beside such, a copy of the result's
-// own. False, with nothing done, for others.
+// A node that was recorded by apply_alike (hence table.all_recorded), each of whose operands gets a cotangent: computed or, beside
+// such, a copy of the result's own. False, with nothing done, for others.
 template <class T, std::size_t N>
 bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
