@@ -2,6 +2,7 @@
 // joined array's cotangent with that array. Nobody may be able to tell, whatever else happens to the same values.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <optional>
 
@@ -314,6 +315,25 @@ TEST_CASE("Splits like the one before and unlike it, in turns") {
                          return sum(split<5>(v, -1)[0]);
                        })(x),
                        doctest::Contains("does not divide into 5"), std::invalid_argument);
+}
+
+TEST_CASE("A row is not split as an array of more axes before it was") {
+  const auto loss = [](const V& x) {
+    V total = 0.0;
+    for (const V& p : split(x, 3, 1)) total += sum(sin(p));  // [1, 4, 5] each
+    const Parts row = split(slice(reshape(x, {1, 60}), 1, {0, 12}), 3, 1);
+    for (std::size_t k = 0; k < row.size(); ++k) {
+      CHECK(row[k].shape() == Shape{1, 4});
+      total += sum(exp(row[k])) * double(k + 1);
+    }
+    return total;
+  };
+  const V x = numbers({1, 12, 5}, 43);
+  std::vector<double> expected;
+  const auto at = x.to_vector();
+  for (std::size_t i = 0; i < at.size(); ++i)
+    expected.push_back(std::cos(at[i]) + (i < 12 ? double(i / 4 + 1) * std::exp(at[i]) : 0));
+  same(grad([&](const V& v) { return loss(v * 1.0); })(x), V(x.shape(), expected));
 }
 
 TEST_CASE("Memory that views left serves cotangents of the same sizes") {

@@ -228,8 +228,8 @@ bool show_parts_again(TapeCore& tape, const Handle::Contents& x, std::size_t cou
   if (!known || known->table != &Parts<T>::table) return false;
   Parts<T>& parts = Parts<T>::of(*known);
   const Block &b = *x.block, &model = *parts.results()[0]->value;
-  if (parts.count != count || parts.axis != 1 || parts.drop || b.rank != 2 || !b.contiguous ||
-      b.sizes()[0] != 1 || b.sizes()[1] != model.sizes()[1] * parts.count) {
+  if (parts.count != count || parts.axis != 1 || model.rank != 2 || b.rank != 2 || parts.drop ||
+      !b.contiguous || b.sizes()[0] != 1 || b.sizes()[1] != model.sizes()[1] * parts.count) {
     return false;
   }
   record_parts(tape, x, parts, model, TapeCore::common_header, out);
