@@ -14,15 +14,6 @@ namespace {
 constexpr std::size_t slab_limit = 4096;  // smaller blocks are cut from slabs
 constexpr std::size_t slab_bytes = 1 << 18;
 
-// Is nobody else there who could be counting? The C library knows, where it tells.
-bool single_thread() {
-#if __has_include(<sys/single_threaded.h>)
-  return __libc_single_threaded != 0;
-#else
-  return false;
-#endif
-}
-
 void* system_memory(std::size_t bytes) {
   void* p = std::aligned_alloc(64, (bytes + 63) & ~std::size_t{63});
   if (p == nullptr) throw std::bad_alloc();
@@ -33,11 +24,19 @@ void* system_memory(std::size_t bytes) {
 
 constinit thread_local Pool* current_pool = nullptr;
 
+// The C library knows, where it tells.
+bool single_thread() {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;
+#else
+  return false;
+#endif
+}
 void share(Block* b) {
   if (single_thread()) {
     retain_local(*b);
   } else {
-    retain(b);
+    b->refs.fetch_add(1, std::memory_order_relaxed);
   }
 }
 void drop_share(Block* b) {

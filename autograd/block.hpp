@@ -175,11 +175,10 @@ static_assert(sizeof(Block) == 32);
 void free_block(Block* b);  // returns it to its pool; lets go of its base
 Block* take_block(Pool& pool, std::size_t bytes);
 
-[[gnu::always_inline]] inline void retain(Block* b) {
-  b->refs.fetch_add(1, std::memory_order_relaxed);
-}
-// The same by a call, which costs less than an atomic read-modify-write where the process has one thread.
-void share(Block* b);
+// Does the process have one thread? Then nothing needs an atomic read-modify-write, which waits until all that was written before
+// has left the store buffer.
+bool single_thread();
+void share(Block* b);       // takes one more share
 void drop_share(Block* b);  // of a block that had other owners a moment ago
 [[gnu::always_inline]] inline void release(Block* b) {
   // A sole owner needs no atomic read-modify-write: nobody else can be counting.
@@ -204,11 +203,11 @@ class Ref {
   Ref() = default;
   explicit Ref(Block* owned) : block_(owned) {}
   static Ref share(Block* b) {
-    retain(b);
+    detail::share(b);
     return Ref(b);
   }
   Ref(const Ref& other) : block_(other.block_) {
-    if (block_) retain(block_);
+    if (block_) detail::share(block_);
   }
   Ref(Ref&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   Ref& operator=(Ref other) noexcept {
@@ -249,19 +248,19 @@ struct Layout {
   }
 };
 
-// Writes what stands before the elements of a block with one owner; where these are and what keeps them is left to do.
+// Writes what stands before the elements of a block with one owner, whose class it knows already; where these are and what keeps
+// them is left to do.
 [[gnu::always_inline]] inline void init_block(Block* b, Dtype dtype, bool packable, bool in_tape,
                                               const Size* sizes, std::size_t rank) {
+  BlockKind kind{};  // written at once, since it is read at once
+  kind.dtype = dtype;
+  kind.rank = static_cast<std::uint8_t>(rank);
+  kind.contiguous = true;
+  kind.packable = packable;
+  kind.in_tape = in_tape;
+  kind.size_class = b->size_class;
+  static_cast<BlockKind&>(*b) = kind;
   b->refs.store(1, std::memory_order_relaxed);
-  b->dtype = dtype;
-  b->rank = static_cast<std::uint8_t>(rank);
-  b->contiguous = true;
-  b->packable = packable;
-  b->in_tape = in_tape;
-  b->of_array = false;
-  b->owns_part = false;
-  b->has_parts = false;
-  b->unused = 0;
   copy_sizes(b->sizes(), sizes, rank);
   if (packable) [[unlikely]] {
     std::memset(static_cast<void*>(b->sizes() + 2), 0,

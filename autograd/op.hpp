@@ -262,7 +262,7 @@ Var<T> apply_variadic(const Op& op, std::span<const Var<T>> x) {
   Var<T> y = op.f(x);
   if (!state) return y;
   auto* tape = static_cast<TapeCore*>(state);
-  retain(y.handle().block());
+  share(y.handle().block());
   Node* n = tape->record(&VariadicOp<Op, T>::table, x.size(), sizeof(Op), y.handle().block());
   for (std::size_t i = 0; i < x.size(); ++i) tape->set_input(n, i, x[i].handle());
   new (n->op()) Op(op);

@@ -37,8 +37,15 @@ class Shape {
   // From sizes that were checked before: at most max_rank, none negative.
   static Shape checked(const Size* sizes, std::size_t rank) {
     Shape s;
-    for (std::size_t i = 0; i < rank; ++i) s.sizes_[i] = sizes[i];
     s.rank_ = rank;
+    if (rank == 2) {  // a loop becomes a call, or a `rep movs`
+      s.sizes_[0] = sizes[0];
+      s.sizes_[1] = sizes[1];
+    } else if (rank == 1) {
+      s.sizes_[0] = sizes[0];
+    } else {
+      for (std::size_t i = 0; i < rank; ++i) s.sizes_[i] = sizes[i];
+    }
     return s;
   }
 

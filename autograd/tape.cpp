@@ -144,9 +144,9 @@ Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t ran
     return new_block(*pool_, dtype, element, sizes, rank);
   reserve(layout.header + layout.bytes + alignment(layout.bytes));
   Block* b = place_value(layout.header, layout.bytes);
-  init_block(b, dtype, layout.packable, true, sizes, rank);
   b->size_class = static_cast<std::uint8_t>(
       class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+  init_block(b, dtype, layout.packable, true, sizes, rank);
   if (b->is_common()) latest_ = b;
   return b;
 }
@@ -157,9 +157,9 @@ Block* TapeCore::new_part(Dtype dtype, const Size* sizes, std::size_t rank) {
   reserve(layout.header);
   auto* b = reinterpret_cast<Block*>(at_);
   at_ += layout.header;
-  init_block(b, dtype, false, true, sizes, rank);
   b->size_class = static_cast<std::uint8_t>(
       class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+  init_block(b, dtype, false, true, sizes, rank);
   return b;
 }
 
@@ -171,8 +171,8 @@ Block* TapeCore::view_of(Block* value) {
 namespace {
 [[gnu::noinline]] void drop_held_value(Block* b) {
   if (b->in_tape) {  // counted from now on
-    retain(b->holder);
-    if (b->base != b->holder) retain(b->base);
+    share(b->holder);
+    if (b->base != b->holder) share(b->base);
   }
   release(b);
 }
@@ -306,7 +306,7 @@ constexpr OpTable leaf_table{"leaf", sweep_leaf<T>, push_leaf<T>, nullptr, OpTab
 
 Node* record_leaf(TapeCore& tape, const Handle& value, std::uint32_t session) {
   Block* b = value.block();
-  retain(b);
+  share(b);
   const OpTable* table = b->dtype == Dtype::f32 ? &leaf_table<float> : &leaf_table<double>;
   Node* n = tape.record(table, value.tracked() ? 1 : 0, sizeof(LeafOp), b);
   if (value.tracked()) tape.set_input(n, 0, value);
@@ -339,8 +339,11 @@ void Sweep::walk(Node* last, Node* floor) {
     if constexpr (ahead) fetch(n);
     prev = n == floor ? nullptr : n->prev;
     const OpTable& table = *n->table;
-    // Results are needed by the node that computed them, which comes next and looks at their slots.
-    if (table.kind == OpTable::Kind::result) continue;
+    // Results are needed by the node that computed them, which comes before them all and looks at their slots.
+    if (table.kind == OpTable::Kind::result) {
+      prev = n->inputs()[0].known_node();
+      continue;
+    }
     if (n->slot || table.kind == OpTable::Kind::several) table.sweep(*n, *this);
     if (table.kind == OpTable::Kind::leaf) {
       stays = &n->prev;  // its cotangent is still to be read

@@ -283,8 +283,8 @@ class TapeCore : public TapeState {
   }
   [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
     Block* b = place_value(model.header(), bytes);
-    init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
     b->size_class = model.size_class;
+    init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
     return b;
   }
   // The same where the model is common (Block::is_common).

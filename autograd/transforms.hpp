@@ -140,9 +140,9 @@ TapeState* tape_of(const X&... trees) {
   return tape;
 }
 
-// Numbers become scalar Vars, so that grad(f)(3.0) works.
+// Numbers become scalar Vars, so that grad(f)(3.0) works; a tree is itself.
 template <class X>
-auto as_tree(const X& x) {
+decltype(auto) as_tree(const X& x) {
   if constexpr (std::is_arithmetic_v<X>) {
     return Var<std::conditional_t<std::is_same_v<X, float>, float, double>>(x);
   } else if constexpr (Foreign<X>) {
@@ -153,7 +153,7 @@ auto as_tree(const X& x) {
         "transforms differentiate with respect to Vars, models (structs with fields()), and "
         "vectors, arrays, optionals, tuples and pairs of these; capture other arguments in the "
         "function");
-    return x;
+    return (x);
   }
 }
 
@@ -284,7 +284,7 @@ struct ValueGradAndAuxiliary {
 // A parameter that the loss does not use gets zeros. Throws when the loss is not a single number.
 template <class F, class... X>
 requires(sizeof...(X) > 0) [[nodiscard]] auto value_and_grad(F&& f, const X&... x) {
-  const auto trees = std::tuple{detail::as_tree(x)...};
+  const std::tuple<decltype(detail::as_tree(x))...> trees{detail::as_tree(x)...};
   detail::Session s(std::apply([](const auto&... t) { return detail::tape_of(t...); }, trees));
   const auto lifted =
       std::apply([&](const auto&... t) { return std::tuple{detail::lift(s, t)...}; }, trees);

@@ -277,6 +277,11 @@ template <class T>
     new (elements) KeptForm<T>{pack(elements + head, b, k, n, lanes),
                                one_row ? row_by_panels<T>(lanes) : nullptr};
     const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
+    if (single_thread()) {
+      form.store(made, std::memory_order_relaxed);
+      packed.give();
+      state = made;
+    }
     while (state <= 1) {
       if (form.compare_exchange_weak(state, made, std::memory_order_acq_rel)) {
         packed.give();

@@ -53,7 +53,7 @@ struct Concat {
     Block* host = detail::take_block(detail::this_pool(), sizeof(Block) + n.input_count * header);
     host->refs.store(1, std::memory_order_relaxed);
     host->base = g->owns_part ? (g->base->base ? g->base->base : g->base) : g;
-    if (g->owns_part) detail::retain(host->base);
+    if (g->owns_part) detail::share(host->base);
     host->packable = host->in_tape = false;
     auto* at = reinterpret_cast<char*>(host + 1);
     T* elements = g->data<T>();
