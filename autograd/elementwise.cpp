@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "unroll/autograd/kernels/strided_map.hpp"
+#include "unroll/autograd/ops/ops.hpp"
 
 namespace unroll::detail {
 namespace {
@@ -26,16 +27,18 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
-// Copies the op object into its node, which has `size` elements in one order, with room for what it keeps; returns it.
+// Copies the op object into its node, which has `size` elements in one order, in calls of so many each, with room for what it keeps;
+// returns it.
 template <class T>
 [[gnu::always_inline]] inline const void* own_op(const ElementwiseTable<T>& table, TapeCore& tape,
                                                  Node& n, std::size_t results, Size size,
-                                                 const void* op, std::size_t op_bytes) {
+                                                 const void* op, std::size_t op_bytes,
+                                                 Size calls = 1) {
   if (op_bytes == 0) return op;
   void* const own = elementwise_op(n, results);
   std::memcpy(own, op, op_bytes);
   if (table.kept) {
-    const auto bytes = static_cast<std::size_t>(table.kept(own, size)) * sizeof(T);
+    const auto bytes = static_cast<std::size_t>(calls * table.kept(own, size)) * sizeof(T);
     *static_cast<void**>(own) = tape.keep(bytes);
   }
   return own;
@@ -54,6 +57,7 @@ template <class T, std::size_t N>
                                                const void* op, std::size_t op_bytes) {
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
+  const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
   const Handle::Contents first = inputs[0]->handle().contents();
   const Block& x = *first.block;
   if (!first.tape || !table.all_recorded || !x.is_common()) return false;
@@ -61,9 +65,13 @@ template <class T, std::size_t N>
   const Handle::Origin origin = inputs[0]->handle().origin();
   const std::uint32_t bits = x.bits();
   const Size rows = x.sizes()[0], columns = x.sizes()[1];
-  Node* nodes[room];
+  auto* tape = static_cast<TapeCore*>(first.tape);
+  const Size size = rows * columns;
+  const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
+  Input* const own =
+      K > 1 ? tape->inputs_of_several(count, node_op) : tape->inputs_of_next(bytes, count, node_op);
   const T* p[room];
-  nodes[0] = first.node;
+  own[0] = Input(first.node);
   p[0] = x.template data<T>();
 #pragma GCC unroll 3
   for (std::size_t i = 1; i < count; ++i) {
@@ -73,16 +81,11 @@ template <class T, std::size_t N>
     const bool same =
         other.bits() == bits && other.sizes()[0] == rows && other.sizes()[1] == columns;
     if (!same && !is_row(other, rows, columns)) return false;
-    nodes[i] = node;
+    own[i] = Input(node);
     p[i] = other.template data<T>();
   }
-  auto* tape = static_cast<TapeCore*>(first.tape);
-  const Size size = rows * columns;
-  const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-  Node* n = K > 1 ? tape->record_several(&table, count, K * sizeof(Node*) + op_bytes)
-                  : tape->record_alike(x, bytes, &table, count, op_bytes);
-#pragma GCC unroll 3
-  for (std::size_t i = 0; i < count; ++i) n->inputs()[i] = Input(nodes[i]);
+  Node* n = K > 1 ? tape->record_several(&table, count, node_op)
+                  : tape->record_alike(x, bytes, &table, count, node_op);
   op = own_op(table, *tape, *n, K, size, op, op_bytes);
   T* out[results_room];
   for (std::size_t k = 0; k < K; ++k) {
@@ -96,6 +99,14 @@ template <class T, std::size_t N>
   }
   if (size > 0) table.forward(out, p, nullptr, size, 0, op);
   return true;
+}
+
+template <class T>
+Block* new_matrix(TapeCore* tape, const Block* model, Size rows, Size columns) {
+  if (tape && model && model->is_common())
+    return tape->new_common(*model, static_cast<std::size_t>(rows * columns) * sizeof(T));
+  const Size sizes[] = {rows, columns};
+  return new_result<T>(tape, sizes, 2);
 }
 
 // Any other.
@@ -185,6 +196,88 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
+
+template <class T>
+bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
+                    const void* op, std::size_t op_bytes) {
+  const std::size_t count = table.arrays, K = table.results;
+  const Handle::Contents first = arrays[0]->handle().contents();
+  if (first.block->rank == 0) return false;
+  const Size columns = first.block->sizes()[first.block->rank - 1] / table.parts[0];
+  Size rows = 0;                 // not known
+  const Block* model = nullptr;  // of the results' size
+  const Block* blocks[max_inputs];
+  Node* nodes[max_inputs];
+  RowOperands<const T> in;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Handle::Contents c = arrays[i]->handle().contents();
+    const Block& x = *c.block;
+    const std::size_t parts = table.parts[i];
+    const Size width = columns * static_cast<Size>(parts);
+    const Size* const sizes = x.sizes();
+    if (c.tape != first.tape || !x.contiguous) return false;
+    if (x.rank == 2) {
+      if (rows == 0) rows = sizes[0];
+      if (sizes[0] != rows || sizes[1] != width) return false;
+      if (parts == 1) model = &x;
+    } else if (x.rank != 1 || sizes[0] != width) {
+      return false;
+    }
+    blocks[i] = &x;
+    nodes[i] = c.node;
+    in.add(x.template data<T>(), parts, columns);
+  }
+  if (rows == 0 || columns == 0) return false;
+  auto* tape = static_cast<TapeCore*>(first.tape);
+  Block* y[max_results];
+  for (std::size_t k = 0; k < K; ++k) y[k] = new_matrix<T>(tape, model, rows, columns);
+  Node* n = nullptr;
+  if (tape) {
+    const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
+    Input* const own = tape->inputs_of_several(count, node_op);
+    for (std::size_t i = 0; i < count; ++i) own[i] = Input(nodes[i]);
+    n = tape->record_several(&table, count, node_op);
+    if (K == 1) n->value = y[0];
+    op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
+  }
+  RowOperands<T> out;
+  for (std::size_t k = 0; k < K; ++k) {
+    out.add(y[k]->template data<T>(), 1, columns);
+    if (!tape) {
+      std::construct_at(results + k, Handle(Ref(y[k])));
+      continue;
+    }
+    Node* r = n;
+    if (K > 1) {
+      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
+      static_cast<Node**>(n->op())[k] = r;
+    }
+    std::construct_at(results + k, Handle(r, tape));
+  }
+  table.forward(out.at, in.at, nullptr, columns, 0, op);
+  if (rows > 1) {
+    RowSteps in_steps, out_steps;
+    in_steps.add(table, blocks, columns);
+    out_steps.add(K, columns);
+    run_other_rows(table, table.forward, rows, columns, out, out_steps, in, in_steps, 0, op);
+  }
+  return true;
+}
+template <class T>
+void split_last_axis(const Var<T>& x, std::size_t count, Var<T>* parts) {
+  const Shape shape = x.shape();
+  if (shape.rank() == 0 || shape.back() % static_cast<Size>(count) != 0) {
+    fail("parts", "the last axis of an array of shape " + to_string(shape) +
+                      " does not divide into " + std::to_string(count) + " equal parts");
+  }
+  split_equally(x, count, -1, parts);
+}
+template void split_last_axis(const Var<float>&, std::size_t, Var<float>*);
+template void split_last_axis(const Var<double>&, std::size_t, Var<double>*);
+template bool apply_to_parts(const ElementwiseTable<float>&, const Var<float>* const*, Var<float>*,
+                             const void*, std::size_t);
+template bool apply_to_parts(const ElementwiseTable<double>&, const Var<double>* const*,
+                             Var<double>*, const void*, std::size_t);
 
 template <class T>
 void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_count,

@@ -8,7 +8,8 @@
 //
 //   auto [h, c] = fuse([](auto i, auto f, auto g) { auto c = sigmoid(f) * i; return std::tuple{tanh(c) * g, c}; }, a, b, d);
 //
-// `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. The lambda chooses with
+// `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. `parts<4>(z)` in the place of an
+// array stands for the four parts of its last axis, without splitting it first. The lambda chooses with
 // `where`, and captures nothing or trivially copyable values. Kernels are compiled at the caller's own instruction level. What its
 // tanh, exp, ... gave is kept for the backward pass; a user's op asks for that with `static constexpr bool costly = true`.
 #pragma once
@@ -50,6 +51,9 @@ constexpr std::size_t max_results = 4;
 template <class T>
 struct ElementwiseTable : OpTable {
   std::size_t inputs = 0, results = 0;
+  // Of an op that reads some arrays in equal parts of their last axis: how many arrays there are, and how many inputs each gives.
+  std::size_t arrays = 0;
+  std::array<std::uint8_t, max_inputs> parts{};
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
@@ -70,6 +74,16 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
                        Var<T>* results, const void* op, std::size_t op_bytes);
 template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep);
+// The same for an op that reads arrays in parts, `table.arrays` of them, where each is a matrix of so many rows, or a vector that
+// all rows share: recorded as one node of whole arrays. False, with nothing done, where they are not.
+template <class T>
+bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
+                    const void* op, std::size_t op_bytes);
+template <class T>
+void sweep_parts(Node& n, Sweep& sweep);
+// Writes the equal parts of x's last axis, as `split` gives them.
+template <class T>
+void split_last_axis(const Var<T>& x, std::size_t count, Var<T>* parts);
 // Compiled into the library for ops of up to this many inputs; larger ones run as any_inputs.
 template <std::size_t N>
 inline constexpr std::size_t counted_inputs = N <= 3 ? N : any_inputs;
@@ -171,9 +185,19 @@ void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumul
 
 // The same over arrays alone of any size.
 template <std::size_t In, std::size_t Out, class T, class F>
-void map_arrays(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
+void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumulate, F f) {
   using L = Lane<T>;
   constexpr Size w = L::width;
+  // A store might be to the pointers themselves, for all that the compiler knows. Few of them are kept in registers instead.
+  constexpr bool few = In + Out <= 6;
+  const T* own_in[few ? In : 1];
+  T* own_out[few ? Out : 1];
+  if constexpr (few) {
+    std::copy_n(in_at, In, own_in);
+    std::copy_n(out_at, Out, own_out);
+  }
+  const T* const* const in = few ? own_in : in_at;
+  T* const* const out = few ? own_out : out_at;
   for (Size at = 0; at < n; at += w) {
     const Size left = n - at;
     std::array<L, In> x;
@@ -357,7 +381,7 @@ class Kept {
 };
 
 template <class F, class T, std::size_t N>
-struct Fused {
+struct FusedKernels {
   using L = Lane<T>;
   // The op object of a node.
   struct Op {
@@ -432,28 +456,76 @@ struct Fused {
     (void)run(static_cast<const Op*>(op)->f, x.data(), &kept, indices);
     return kept.count() * ((n + width - 1) / width * width);
   }
+};
+
+// Array i stands for Parts[i] inputs of the lambda: for the parts of its last axis where that is not one.
+template <class F, class T, std::size_t... Parts>
+struct Fused : FusedKernels<F, T, (Parts + ...)> {
+  static constexpr std::size_t N = (Parts + ...), arrays = sizeof...(Parts);
+  static constexpr bool parted = ((Parts != 1) || ...);
+  using Kernels = FusedKernels<F, T, N>;
+  using Op = typename Kernels::Op;
+  using Kernels::indices, Kernels::results;
+
+  // For each input, which part of which array it is.
+  struct Place {
+    std::size_t array, part, of;
+  };
+  static constexpr auto places = [] {
+    std::array<Place, N> all{};
+    std::size_t at = 0, array = 0;
+    const auto add = [&](std::size_t count) {
+      for (std::size_t k = 0; k < count; ++k) all[at++] = {array, k, count};
+      ++array;
+    };
+    (add(Parts), ...);
+    return all;
+  }();
+  // The inputs, given whole(i) for each array; an empty array gives empty ones.
+  template <class Whole>
+  static std::array<Var<T>, N> inputs_of(Whole&& whole) {
+    std::array<Var<T>, N> x;
+    for (std::size_t j = 0; j < N; j += places[j].of) {
+      const Var<T> w = whole(places[j].array);
+      if (places[j].of == 1) {
+        x[j] = w;
+      } else if (!w.empty()) {
+        split_last_axis(w, places[j].of, &x[j]);
+      }
+    }
+    return x;
+  }
+
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
     const F& f = static_cast<const Op*>(elementwise_op(n, results))->f;
     std::array<Var<T>, results> g = take_results(n, sweep);
-    std::array<Var<T>, N> x;
-    for (std::size_t i = 0; i < N; ++i) x[i] = sweep.input<T>(n, i);
-    const auto y = run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices);
-    combine(y, g.data(), [&](auto k, auto i, const auto& d) {
-      if (!sweep.wants(n, i) || g[k].empty()) return;
-      sweep.add(*n.inputs()[i].node(), sum_to(g[k] * d, x[i].shape()));
+    const auto x = inputs_of([&](std::size_t i) { return sweep.input<T>(n, i); });
+    const auto y = Kernels::run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices);
+    Kernels::combine(y, g.data(), [&](auto k, auto j, const auto& d) {
+      constexpr Place place = places[j];
+      if (!sweep.wants(n, place.array) || g[k].empty()) return;
+      Node& target = *n.inputs()[place.array].node();
+      Var<T> term = sum_to(g[k] * d, x[j].shape());
+      if constexpr (place.of == 1) {
+        sweep.add(target, std::move(term));
+      } else {
+        const std::size_t axis = x[j].rank() - 1;
+        const Size start = static_cast<Size>(place.part) * x[j].shape()[axis];
+        sweep.add(target, Region<T>{std::move(term), target.value->shape(), axis, start});
+      }
     });
   }
   [[gnu::cold]] static void push(Node& n, Push& push) {
     const F& f = static_cast<const Op*>(elementwise_op(n, results))->f;
-    std::array<Var<T>, N> x;
-    for (std::size_t i = 0; i < N; ++i) x[i] = push.values().template input<T>(n, i);
+    const auto x = inputs_of([&](std::size_t i) { return push.values().template input<T>(n, i); });
+    const auto tangents = inputs_of([&](std::size_t i) { return push.input_tangent<T>(n, i); });
     std::array<Var<T>, results> tangent;
-    combine(run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices),
-            static_cast<const Var<T>*>(nullptr), [&](auto k, auto i, const auto& d) {
-              const Var<T> t = push.input_tangent<T>(n, i);
-              if (t.empty()) return;
-              tangent[k] = tangent[k].empty() ? d * t : tangent[k] + d * t;
-            });
+    Kernels::combine(Kernels::run(f, x.data(), static_cast<Kept<Var<T>>*>(nullptr), indices),
+                     static_cast<const Var<T>*>(nullptr), [&](auto k, auto j, const auto& d) {
+                       const Var<T>& t = tangents[j];
+                       if (t.empty()) return;
+                       tangent[k] = tangent[k].empty() ? d * t : tangent[k] + d * t;
+                     });
     for (std::size_t k = 0; k < results; ++k) {
       Node& r = results > 1 ? *static_cast<Node**>(n.op())[k] : n;
       if (!tangent[k].empty()) push.set(r, broadcast_to(tangent[k], r.value->shape()));
@@ -473,27 +545,44 @@ struct Fused {
     t.kind = results > 1 ? OpTable::Kind::several : OpTable::Kind::plain;
     t.inputs = N;
     t.results = results;
-    t.sweep = sweep_elementwise < T, results == 1 ? counted_inputs<N> : any_inputs > ;
+    t.arrays = arrays;
+    t.parts = {Parts...};
+    t.sweep = parted ? sweep_parts<T> : sweep_elementwise < T,
+    results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;
-    t.forward = map<forward_arrays, N, results>;
-    t.backward = map<backward_arrays, 2 * results + N, N>;
+    t.forward = Kernels::template map<Kernels::forward_arrays, N, results>;
+    t.backward = Kernels::template map<Kernels::backward_arrays, 2 * results + N, N>;
     t.rule = rule;
-    t.kept = kept;
+    t.kept = Kernels::kept;
     t.unit.fill(2);
     t.all_recorded = true;
     return t;
   }
 };
 
+template <class F, class T, std::size_t... I>
+Fused<F, T, (I + 1 - I)...> fused_arrays(std::index_sequence<I...>);  // each is one input
+
+// Computes and records f of these arrays, one for each of `Rules::arrays`.
+template <class Rules, class T>
+void record_fused(const typename Rules::Op& op, const Var<T>* const* x, Var<T>* y) {
+  static constexpr ElementwiseTable<T> table = Rules::table();
+  if constexpr (!Rules::parted) {
+    constexpr std::size_t known = Rules::results == 1 ? counted_inputs<Rules::N> : any_inputs;
+    apply_elementwise<T, known>(table, x, y, &op, sizeof(op));
+  } else if (!apply_to_parts<T>(table, x, y, &op, sizeof(op))) {
+    using Whole = decltype(fused_arrays<decltype(op.f), T>(Rules::indices));
+    const auto inputs = Rules::inputs_of([&](std::size_t i) { return *x[i]; });
+    std::array<const Var<T>*, Rules::N> at;
+    for (std::size_t j = 0; j < Rules::N; ++j) at[j] = &inputs[j];
+    record_fused<Whole, T>({nullptr, op.f}, at.data(), y);
+  }
+}
 template <class Rules, class T, class F, class... X>
 auto apply_fused(const F& f, const X&... x) {
-  static constexpr ElementwiseTable<T> table = Rules::table();
-  constexpr std::size_t inputs_known =
-      Rules::results == 1 ? counted_inputs<sizeof...(X)> : any_inputs;
-  const Var<T>* inputs[] = {&x...};
+  const Var<T>* arrays[] = {&x...};
   std::array<Var<T>, Rules::results> y;
-  const typename Rules::Op op{nullptr, f};
-  apply_elementwise<T, inputs_known>(table, inputs, y.data(), &op, sizeof(op));
+  record_fused<Rules, T>({nullptr, f}, arrays, y.data());
   if constexpr (Rules::results == 1) {
     return std::move(y[0]);
   } else {
@@ -516,18 +605,56 @@ requires(is_var<X> || ...) auto apply(const X&... x) {
 template <class Op, class... X>
 requires(!(is_var<X> || ...)) auto apply(const X&... x) { return call<detail::UserOp<Op>>(x...); }
 
+// The N equal parts of x's last axis, each an argument of its own for `fuse`: what `split<N>(x, -1)` would give it.
+//
+//   auto [h, c] = fuse([](auto i, auto f, auto g, auto o, auto c0) { ... }, parts<4>(z), c);     // z [B, 4 H], c [B, H]
+//
+// Where the arguments are matrices, and vectors that all rows share, nothing is split: the node reads the parts where they are, and
+// writes their cotangents into one array. Throws where the axis does not divide.
+template <std::size_t N, Real T>
+struct PartsOf {
+  Var<T> whole;
+};
+template <std::size_t N, Real T>
+[[nodiscard]] PartsOf<N, T> parts(Var<T> x) {
+  static_assert(N > 1, "parts: two at least");
+  return {std::move(x)};
+}
+
+namespace detail {
+template <class X>
+inline constexpr std::size_t parts_in = 1;
+template <std::size_t N, class T>
+inline constexpr std::size_t parts_in<PartsOf<N, T>> = N;
+template <std::size_t N, class T, class... Rest>
+struct FirstVar<PartsOf<N, T>, Rest...> {
+  using type = T;
+};
+template <class T, class X>
+decltype(auto) whole_of(const X& x) {
+  return as_var<T>(x);
+}
+template <class T, std::size_t N, class Other>
+const Var<T>& whole_of(const PartsOf<N, Other>& x) {
+  static_assert(std::is_same_v<T, Other>,
+                "parts: of an array of the other arguments' element type");
+  return x.whole;
+}
+}  // namespace detail
+
 // Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple. All results have the
 // broadcast shape of the arguments. f is called with lanes, dual numbers or Vars: write it with `auto` parameters.
+// An argument may be `parts<N>(z)`: N arguments of f.
 template <class F, class... X>
-requires(is_var<X> || ...) auto fuse(F f, const X&... x) {
+requires((is_var<X> || detail::parts_in<X> > 1) || ...) auto fuse(F f, const X&... x) {
   using T = typename detail::FirstVar<X...>::type;
-  using Rules = detail::Fused<F, T, sizeof...(X)>;
+  using Rules = detail::Fused<F, T, detail::parts_in<X>...>;
   static_assert(std::is_trivially_copyable_v<F>,
                 "fuse: the lambda may capture numbers by value, but no Vars, references to them or "
                 "other objects: pass arrays as arguments");
-  static_assert(sizeof...(X) <= detail::max_inputs && Rules::results <= detail::max_results,
+  static_assert(Rules::N <= detail::max_inputs && Rules::results <= detail::max_results,
                 "fuse: at most 12 inputs and 4 results");
-  return detail::apply_fused<Rules, T>(f, detail::as_var<T>(x)...);
+  return detail::apply_fused<Rules, T>(f, detail::whole_of<T>(x)...);
 }
 
 }  // namespace unroll

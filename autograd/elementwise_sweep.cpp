@@ -211,6 +211,62 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
+// The same for a node that apply_to_parts recorded.
+template <class T>
+bool sweep_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  const std::size_t count = table.arrays, K = table.results;
+  for (std::size_t i = 0; !sweep.wants_all() && i < count; ++i) {
+    if (!sweep.wants(*n.inputs()[i].known_node())) return false;
+  }
+  Block* g[max_results];
+  for (std::size_t k = 0; k < K; ++k) {
+    const Node& r = result_node(n, K, k);
+    g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);
+    if (!g[k] || !g[k]->contiguous) return false;
+  }
+  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
+  const Size* const sizes = result_node(n, K, 0).value->sizes();
+  const Size rows = sizes[0], columns = sizes[1];
+  RowOperands<const T> in;
+  for (std::size_t k = 0; k < K; ++k) in.add(g[k]->template data<T>(), 1, columns);
+  for (std::size_t k = 0; k < K; ++k) {
+    in.add(result_node(n, K, k).value->template data<T>(), 1, columns);
+  }
+  Block* over = K == 1 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
+  Destinations<T, max_inputs> to;
+  RowOperands<T> out;
+  unsigned accumulate = 0, vectors = 0;
+  const Block* x[max_inputs];
+  for (std::size_t i = 0; i < count; ++i) {
+    Node& m = *n.inputs()[i].known_node();
+    const std::size_t parts = table.parts[i];
+    Block* none = nullptr;
+    to.choose(i, m, parts == 1 ? over : none, 2);
+    const unsigned bits = ((1U << parts) - 1) << out.count;
+    if (to.accumulate >> i & 1) accumulate |= bits;
+    if (m.value->rank == 1) vectors |= bits;
+    x[i] = m.value;
+    in.add(m.value->data<T>(), parts, columns);
+    out.add(to.out[i], parts, columns);
+  }
+  const void* const op = elementwise_op(n, K);
+  table.backward(out.at, in.at, nullptr, columns, accumulate, op);
+  if (rows > 1) {  // which a vector's cotangent is the sum of
+    RowSteps in_steps, out_steps;
+    in_steps.add(2 * K, columns);
+    in_steps.add(table, x, columns);
+    out_steps.add(table, x, columns);
+    run_other_rows(table, table.backward, rows, columns, out, out_steps, in, in_steps,
+                   accumulate | vectors, op);
+  }
+  to.deliver(sweep);
+  if (over) release_own(over);
+  for (std::size_t k = 0; k < K; ++k) {
+    if (g[k]) release_own(g[k]);
+  }
+  return true;
+}
+
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
 [[gnu::noinline]] bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
@@ -306,6 +362,18 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   }
   for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
 }
+
+template <class T>
+void sweep_parts(Node& n, Sweep& sweep) {
+  const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
+  const std::size_t K = table.results;
+  bool any = K == 1;
+  for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
+  if (any && (sweep.recorded() || !sweep_rows<T>(n, sweep, table))) table.rule(n, sweep);
+  for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
+}
+template void sweep_parts<float>(Node&, Sweep&);
+template void sweep_parts<double>(Node&, Sweep&);
 
 namespace {
 template <class T, std::size_t... N>

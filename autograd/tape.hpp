@@ -114,17 +114,26 @@ class TapeCore : public TapeState {
     reserve(value_room(model, bytes) + node_bytes(inputs, op_bytes));
     return place_node(table, inputs, op_bytes, place_value_like(model, bytes), dense);
   }
-  // The same for a model that is common (Block::is_common).
+  // The same in two steps for a model that is common (Block::is_common): where the node is going to be, for its inputs to be
+  // written while they are looked at, and the node itself with its value of so many bytes.
+  [[gnu::always_inline]] Input* inputs_of_next(std::size_t bytes, std::size_t inputs,
+                                               std::size_t op_bytes) {
+    reserve(common_header + bytes + largest_alignment + node_bytes(inputs, op_bytes));
+    char* const node = elements_at(common_header, bytes) + whole_words(bytes);
+    return reinterpret_cast<Input*>(node + sizeof(Node));
+  }
   [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes,
                                             const OpTable* table, std::size_t inputs,
                                             std::size_t op_bytes) {
-    reserve(common_header + bytes + largest_alignment + node_bytes(inputs, op_bytes));
     Block* b = place_common(model, bytes);
     return place_node(table, inputs, op_bytes, b, true, true);
   }
-  // The node of several results to come, all of whose inputs have values like them.
-  Node* record_several(const OpTable* table, std::size_t inputs, std::size_t op_bytes) {
+  // And those of a node of several results to come, all of whose inputs have values like them.
+  Input* inputs_of_several(std::size_t inputs, std::size_t op_bytes) {
     reserve(node_bytes(inputs, op_bytes));
+    return reinterpret_cast<Input*>(at_ + sizeof(Node));
+  }
+  Node* record_several(const OpTable* table, std::size_t inputs, std::size_t op_bytes) {
     return place_node(table, inputs, op_bytes, nullptr, true, true);
   }
   // Memory for a value like one that is common.
@@ -230,7 +239,7 @@ class TapeCore : public TapeState {
       add_chunk(bytes);
   }
   static std::size_t node_bytes(std::size_t inputs, std::size_t op_bytes) {
-    return sizeof(Node) + inputs * sizeof(Input) + ((op_bytes + 7) & ~7UL);
+    return sizeof(Node) + inputs * sizeof(Input) + whole_words(op_bytes);
   }
   [[gnu::always_inline]] Node* place_node(const OpTable* table, std::size_t inputs,
                                           std::size_t op_bytes, Block* value, bool dense = false,
@@ -268,12 +277,16 @@ class TapeCore : public TapeState {
     return model.header() + bytes + alignment(bytes);
   }
   // Where a value with a header of so many bytes goes, its elements aligned.
-  [[gnu::always_inline]] void* place(std::size_t header, std::size_t bytes) {
+  [[gnu::always_inline]] char* elements_at(std::size_t header, std::size_t bytes) const {
     const std::uintptr_t align = alignment(bytes);
-    const std::uintptr_t elements =
-        (reinterpret_cast<std::uintptr_t>(at_) + header + align) & ~align;
-    at_ = reinterpret_cast<char*>(elements + ((bytes + 7) & ~std::size_t{7}));
-    return reinterpret_cast<void*>(elements - header);
+    return reinterpret_cast<char*>((reinterpret_cast<std::uintptr_t>(at_) + header + align) &
+                                   ~align);
+  }
+  static std::size_t whole_words(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
+  [[gnu::always_inline]] void* place(std::size_t header, std::size_t bytes) {
+    char* const elements = elements_at(header, bytes);
+    at_ = elements + whole_words(bytes);
+    return elements - header;
   }
   [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
     auto* b = static_cast<Block*>(place(header, bytes));

@@ -48,8 +48,8 @@ struct UserLstm {
 
   State<T> operator()(const Var<T>& x, const State<T>& s) const {
     const Var<T> z = linear(x, U, b) + linear(s.h, W);
-    const std::array<Var<T>, 4> gate = split<4>(z, -1);
     if constexpr (style == Style::ops) {
+      const std::array<Var<T>, 4> gate = split<4>(z, -1);
       const Var<T> c = sigmoid(gate[1]) * s.c + sigmoid(gate[0]) * tanh(gate[2]);
       return {sigmoid(gate[3]) * tanh(c), c};
     } else {
@@ -58,7 +58,7 @@ struct UserLstm {
             auto cell = sigmoid(f) * before + sigmoid(i) * tanh(g);
             return std::tuple{sigmoid(o) * tanh(cell), cell};
           },
-          gate[0], gate[1], gate[2], gate[3], s.c);
+          parts<4>(z), s.c);
       return {h, c};
     }
   }
@@ -75,9 +75,9 @@ struct UserGru {
       : U({3 * H, H}, w.U), W({3 * H, H}, w.W), b({3 * H}, w.b), bn({H}, w.bn) {}
 
   State<T> operator()(const Var<T>& x, const State<T>& s) const {
-    const std::array<Var<T>, 3> in = split<3>(linear(x, U, b), -1),
-                                rec = split<3>(linear(s.h, W), -1);
+    const Var<T> from_x = linear(x, U, b), from_h = linear(s.h, W);
     if constexpr (style == Style::ops) {
+      const std::array<Var<T>, 3> in = split<3>(from_x, -1), rec = split<3>(from_h, -1);
       const Var<T> r = sigmoid(in[0] + rec[0]), z = sigmoid(in[1] + rec[1]);
       const Var<T> n = tanh(in[2] + r * (rec[2] + bn));
       return {n + z * (s.h - n), {}};
@@ -89,7 +89,7 @@ struct UserGru {
                     auto n = tanh(xn + r * (hn + bias));
                     return n + z * (before - n);
                   },
-                  in[0], in[1], in[2], rec[0], rec[1], rec[2], bn, s.h),
+                  parts<3>(from_x), parts<3>(from_h), bn, s.h),
               {}};
     }
   }

@@ -21,13 +21,12 @@ struct MinimalGated {
   }
 
   Var<T> operator()(const Var<T>& x, const Var<T>& a) const {
-    const auto [f, n] = split<2>(linear(x, U) + linear(a, W, b), -1);
     return fuse(
         [](auto zf, auto zn, auto before) {
           auto keep = sigmoid(zf);
           return keep * before + (1 - keep) * tanh(zn);
         },
-        f, n, a);
+        parts<2>(linear(x, U) + linear(a, W, b)), a);
   }
 };
 

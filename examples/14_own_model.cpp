@@ -26,13 +26,12 @@ struct OwnCell {
   }
   Var<float> start(Size batch) const { return zeros<float>({batch, from_state.weight.size(1)}); }
   Var<float> operator()(const Var<float>& x, const Var<float>& a) const {
-    const auto [gate, candidate] = split<2>(from_input(x) + from_state(a), -1);
     return fuse(
         [](auto z, auto n, auto before) {
           auto keep = sigmoid(z);
           return keep * before + (1 - keep) * tanh(n);
         },
-        gate, candidate, a);
+        parts<2>(from_input(x) + from_state(a)), a);
   }
 };
 

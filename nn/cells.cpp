@@ -6,19 +6,17 @@ namespace unroll::detail {
 
 template <Real T>
 LstmResult<T> lstm_gates(const Var<T>& z, const Var<T>& c) {
-  const auto gate = split<4>(z, -1);
   auto next = fuse(
       [](auto i, auto f, auto g, auto o, auto c0) {
         auto c1 = sigmoid(f) * c0 + sigmoid(i) * tanh(g);
         return std::tuple{sigmoid(o) * tanh(c1), c1};
       },
-      gate[0], gate[1], gate[2], gate[3], c);
+      parts<4>(z), c);
   return {std::move(std::get<0>(next)), std::move(std::get<1>(next))};
 }
 
 template <Real T>
 Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h) {
-  const auto x = split<3>(input, -1), s = split<3>(hidden, -1);
   return fuse(
       [](auto x_r, auto x_z, auto x_n, auto h_r, auto h_z, auto h_n, auto h0) {
         auto r = sigmoid(x_r + h_r);
@@ -26,7 +24,7 @@ Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h) {
         auto n = tanh(x_n + r * h_n);
         return n + z * (h0 - n);
       },
-      x[0], x[1], x[2], s[0], s[1], s[2], h);
+      parts<3>(input), parts<3>(hidden), h);
 }
 
 template <class Activation, Real T>

@@ -6,13 +6,12 @@ namespace unroll::detail {
 
 template <Real T>
 LstmResult<T> peephole_gates(const Var<T>& z, const Var<T>& c, const Peepholes<T>& peepholes) {
-  const auto gate = split<4>(z, -1);
   auto next = fuse(
       [](auto i, auto f, auto g, auto o, auto c0, auto p_i, auto p_f, auto p_o) {
         auto c1 = sigmoid(f + p_f * c0) * c0 + sigmoid(i + p_i * c0) * tanh(g);
         return std::tuple{sigmoid(o + p_o * c1) * tanh(c1), c1};
       },
-      gate[0], gate[1], gate[2], gate[3], c, peepholes.i, peepholes.f, peepholes.o);
+      parts<4>(z), c, peepholes.i, peepholes.f, peepholes.o);
   return {std::move(std::get<0>(next)), std::move(std::get<1>(next))};
 }
 

@@ -173,6 +173,18 @@ void add_elementwise_ops(std::vector<OpEntry>& table) {
                      return fuse([k](auto a) { return maximum(k * a, 0.1) - abs(a) / 2; }, x[0]);
                    },
                    {}, "with a captured number:")})});
+  table.push_back(
+      {group, "parts", "fuse(f, parts<N>(z), ...)",
+       "f of each element of the N equal parts of z's last axis",
+       "as fuse(f, split<N>(z, -1)..., ...), without splitting matrices first", OpKind::elementwise,
+       samples({{Shape{1, 8}, Shape{1, 4}},
+                {Shape{3, 6}, Shape{3}},
+                {Shape{4}, Shape{2}},
+                {Shape{2, 1, 4}, Shape{2, 3, 1}}},
+               [](const auto& x) {
+                 return fuse([](auto a, auto b, auto c) { return tanh(a) * sigmoid(b) + c * b; },
+                             parts<2>(x[0]), x[1]);
+               })});
   table.push_back({group, "apply", "apply<Op>(a, b, ...)  apply(Op{...}, a, b, ...)",
                    "an op declared by f and d, by f and adjoint, or by f and vjp",
                    "see docs/design.md", OpKind::elementwise,
