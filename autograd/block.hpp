@@ -39,29 +39,6 @@ inline constexpr Dtype dtype_of = std::is_same_v<T, float>    ? Dtype::f32
                                   : std::is_same_v<T, double> ? Dtype::f64
                                                               : Dtype::i64;
 
-// Sizes of up to two axes, as nearly all arrays have, without a loop.
-inline Size product(const Size* sizes, std::size_t rank) {
-  if (rank == 2) return sizes[0] * sizes[1];
-  Size n = 1;
-  for (std::size_t i = 0; i < rank; ++i) n *= sizes[i];
-  return n;
-}
-inline bool equal_sizes(const Size* a, const Size* b, std::size_t rank) {
-  if (rank == 2) return a[0] == b[0] && a[1] == b[1];
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (a[i] != b[i]) return false;
-  }
-  return true;
-}
-inline void copy_sizes(Size* to, const Size* from, std::size_t rank) {
-  if (rank == 2) {
-    to[0] = from[0];
-    to[1] = from[1];
-    return;
-  }
-  for (std::size_t i = 0; i < rank; ++i) to[i] = from[i];
-}
-
 class Pool;
 // The calling thread's pool.
 Pool& local_pool();

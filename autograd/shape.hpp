@@ -23,6 +23,40 @@ namespace unroll {
 
 using Size = std::int64_t;
 
+namespace detail {
+// Sizes of few axes, as nearly all arrays have, without a loop: compilers make vector code and calls of one, and copies of
+// those wherever it is inlined.
+[[gnu::noinline]] constexpr Size product_of_many(const Size* sizes, std::size_t rank) {
+  Size n = 1;
+  for (std::size_t i = 0; i < rank; ++i) n *= sizes[i];
+  return n;
+}
+[[gnu::noinline]] constexpr bool equal_many(const Size* a, const Size* b, std::size_t rank) {
+  return std::equal(a, a + rank, b);
+}
+[[gnu::noinline]] constexpr void copy_many(Size* to, const Size* from, std::size_t rank) {
+  std::copy_n(from, rank, to);
+}
+constexpr Size product(const Size* sizes, std::size_t rank) {
+  if (rank == 2) return sizes[0] * sizes[1];
+  if (rank == 1) return sizes[0];
+  if (rank == 3) return sizes[0] * sizes[1] * sizes[2];
+  return rank == 0 ? 1 : product_of_many(sizes, rank);
+}
+constexpr bool equal_sizes(const Size* a, const Size* b, std::size_t rank) {
+  if (rank == 2) return a[0] == b[0] && a[1] == b[1];
+  if (rank == 1) return a[0] == b[0];
+  if (rank == 3) return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
+  return rank == 0 || equal_many(a, b, rank);
+}
+constexpr void copy_sizes(Size* to, const Size* from, std::size_t rank) {
+  if (rank > 3) return copy_many(to, from, rank);
+  if (rank > 0) to[0] = from[0];
+  if (rank > 1) to[1] = from[1];
+  if (rank > 2) to[2] = from[2];
+}
+}  // namespace detail
+
 class Shape {
  public:
   static constexpr std::size_t max_rank = 8;
@@ -37,15 +71,8 @@ class Shape {
   // From sizes that were checked before: at most max_rank, none negative.
   static Shape checked(const Size* sizes, std::size_t rank) {
     Shape s;
+    detail::copy_sizes(s.sizes_.data(), sizes, rank);
     s.rank_ = rank;
-    if (rank == 2) {  // a loop becomes a call, or a `rep movs`
-      s.sizes_[0] = sizes[0];
-      s.sizes_[1] = sizes[1];
-    } else if (rank == 1) {
-      s.sizes_[0] = sizes[0];
-    } else {
-      for (std::size_t i = 0; i < rank; ++i) s.sizes_[i] = sizes[i];
-    }
     return s;
   }
 
@@ -58,9 +85,7 @@ class Shape {
 
   // The number of elements: 1 for a scalar, 0 when any axis has size 0.
   [[nodiscard]] constexpr Size size() const {
-    Size n = 1;
-    for (std::size_t i = 0; i < rank_; ++i) n *= sizes_[i];
-    return n;
+    return detail::product(begin(), rank_);
   }
 
   void push_back(Size n) { insert(rank_, n); }
@@ -76,7 +101,7 @@ class Shape {
   }
 
   friend bool operator==(const Shape& a, const Shape& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    return a.rank_ == b.rank_ && detail::equal_sizes(a.begin(), b.begin(), a.rank_);
   }
 
  private:
