@@ -84,9 +84,7 @@ class Shape {
   [[nodiscard]] Size back() const { return sizes_[rank_ - 1]; }
 
   // The number of elements: 1 for a scalar, 0 when any axis has size 0.
-  [[nodiscard]] constexpr Size size() const {
-    return detail::product(begin(), rank_);
-  }
+  [[nodiscard]] constexpr Size size() const { return detail::product(begin(), rank_); }
 
   void push_back(Size n) { insert(rank_, n); }
   void insert(std::size_t at, Size n) {
