@@ -218,7 +218,7 @@ bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* array
     if (c.tape != first.tape || !x.contiguous) return false;
     if (x.rank == 2) {
       if (rows == 0) rows = sizes[0];
-      if (sizes[0] != rows || sizes[1] != width) return false;
+      if (rows == 0 || sizes[0] != rows || sizes[1] != width) return false;
       if (parts == 1) model = &x;
     } else if (x.rank != 1 || sizes[0] != width) {
       return false;

@@ -149,6 +149,14 @@ TEST_CASE("Parts of operands that do not lie as a node could read them") {
         [&](bool parted, const auto& v) { return loss(lstm_of(parted, v[0] * 1, V(0.25))); },
         {numbers<double>({2, 20}, 1)});
   }
+  SUBCASE("a matrix without rows, and one with some") {
+    const V z = zeros<double>({0, 20}), c = zeros<double>({5, 5});
+    for (const bool parted : {true, false}) {
+      CHECK_THROWS_WITH_AS(lstm_of(parted, z, c),
+                           doctest::Contains("[fuse] shapes do not broadcast: [0, 5] and [5, 5]"),
+                           std::invalid_argument);
+    }
+  }
   SUBCASE("no rows, with a vector") {
     const V g = grad([&](const V& b) {
       return sum(gru_of(true, zeros<double>({0, 6}) + b * 0, zeros<double>({0, 6}) + b * 0, b,
