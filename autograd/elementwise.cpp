@@ -101,6 +101,24 @@ template <class T, std::size_t N>
   return true;
 }
 
+// The Vars of the values y of n, or of constants where there is no tape; each of several gets a node of its own.
+template <class T>
+[[gnu::always_inline]] inline void hand_out(TapeCore* tape, Node* n, Block* const* y, std::size_t K,
+                                            Var<T>* results) {
+  for (std::size_t k = 0; k < K; ++k) {
+    if (!tape) {
+      std::construct_at(results + k, Handle(Ref(y[k])));
+      continue;
+    }
+    Node* r = n;
+    if (K > 1) {
+      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
+      static_cast<Node**>(n->op())[k] = r;
+    }
+    std::construct_at(results + k, Handle(r, tape));
+  }
+}
+
 template <class T>
 Block* new_matrix(TapeCore* tape, const Block* model, Size rows, Size columns) {
   if (tape && model && model->is_common())
@@ -169,18 +187,7 @@ template <class T, std::size_t N>
     n->inputs()[i] = nodes[i] ? Input(nodes[i]) : Input(x[i]);
   }
   if (n) op = own_op(table, *tape, *n, K, n->dense ? size : 0, op, op_bytes);
-  for (std::size_t k = 0; k < K; ++k) {
-    if (!tape) {
-      std::construct_at(results + k, Handle(Ref(y[k])));
-      continue;
-    }
-    Node* r = n;
-    if (K > 1) {
-      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
-      static_cast<Node**>(n->op())[k] = r;
-    }
-    std::construct_at(results + k, Handle(r, tape));
-  }
+  hand_out(tape, n, y, K, results);
   if (size > 0) {  // last: everything has its owner should a user's function throw
     T* out[results_room];
     for (std::size_t k = 0; k < K; ++k) out[k] = y[k]->template data<T>();
@@ -241,19 +248,8 @@ bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* array
     op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
   }
   RowOperands<T> out;
-  for (std::size_t k = 0; k < K; ++k) {
-    out.add(y[k]->template data<T>(), 1, columns);
-    if (!tape) {
-      std::construct_at(results + k, Handle(Ref(y[k])));
-      continue;
-    }
-    Node* r = n;
-    if (K > 1) {
-      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
-      static_cast<Node**>(n->op())[k] = r;
-    }
-    std::construct_at(results + k, Handle(r, tape));
-  }
+  for (std::size_t k = 0; k < K; ++k) out.add(y[k]->template data<T>(), 1, columns);
+  hand_out(tape, n, y, K, results);
   table.forward(out.at, in.at, nullptr, columns, 0, op);
   if (rows > 1) {
     RowSteps in_steps, out_steps;
