@@ -208,25 +208,33 @@ template <class T>
 bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
                     const void* op, std::size_t op_bytes) {
   const std::size_t count = table.arrays, K = table.results;
-  const Handle::Contents first = arrays[0]->handle().contents();
-  if (first.block->rank == 0) return false;
-  const Size columns = first.block->sizes()[first.block->rank - 1] / table.parts[0];
-  Size rows = 0;                 // not known
+  const Block& unparted = *arrays[table.unparted]->handle().block();
+  if (unparted.rank == 0) return false;
+  Size columns = unparted.sizes()[unparted.rank - 1];
+  if (const Size parts = table.parts[table.unparted]; parts != 1) columns /= parts;
+  Size rows = 0;  // not known
+  TapeState* state = nullptr;
+  bool all_nodes = true;
   const Block* model = nullptr;  // of the results' size
-  const Block* blocks[max_inputs];
+  Block* blocks[max_inputs];
   Node* nodes[max_inputs];
   RowOperands<const T> in;
   for (std::size_t i = 0; i < count; ++i) {
     const Handle::Contents c = arrays[i]->handle().contents();
-    const Block& x = *c.block;
+    Block& x = *c.block;
     const std::size_t parts = table.parts[i];
     const Size width = columns * static_cast<Size>(parts);
     const Size* const sizes = x.sizes();
-    if (c.tape != first.tape || !x.contiguous) return false;
+    if (!x.contiguous) return false;
+    if (c.tape && c.tape != state) {
+      if (state) return false;
+      state = c.tape;
+    }
+    all_nodes = all_nodes && c.node;
     if (x.rank == 2) {
       if (rows == 0) rows = sizes[0];
       if (rows == 0 || sizes[0] != rows || sizes[1] != width) return false;
-      if (parts == 1) model = &x;
+      if (parts == 1 && c.node) model = &x;
     } else if (x.rank != 1 || sizes[0] != width) {
       return false;
     }
@@ -235,15 +243,19 @@ bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* array
     in.add(x.template data<T>(), parts, columns);
   }
   if (rows == 0 || columns == 0) return false;
-  auto* tape = static_cast<TapeCore*>(first.tape);
+  auto* tape = static_cast<TapeCore*>(state);
   Block* y[max_results];
   for (std::size_t k = 0; k < K; ++k) y[k] = new_matrix<T>(tape, model, rows, columns);
   Node* n = nullptr;
   if (tape) {
     const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
     Input* const own = tape->inputs_of_several(count, node_op);
-    for (std::size_t i = 0; i < count; ++i) own[i] = Input(nodes[i]);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!nodes[i]) share(blocks[i]);
+      own[i] = nodes[i] ? Input(nodes[i]) : Input(blocks[i]);
+    }
     n = tape->record_several(&table, count, node_op);
+    n->alike = all_nodes;
     if (K == 1) n->value = y[0];
     op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
   }

@@ -54,6 +54,7 @@ struct ElementwiseTable : OpTable {
   // Of an op that reads some arrays in equal parts of their last axis: how many arrays there are, and how many inputs each gives.
   std::size_t arrays = 0;
   std::array<std::uint8_t, max_inputs> parts{};
+  std::uint8_t unparted = 0;  // an array that is one input, where there is one
   bool differentiable = true;
   // Known derivatives: 1 passes a cotangent on unchanged, 0 stops it, 2 stands for any other.
   std::array<std::int8_t, max_inputs> unit{};
@@ -547,6 +548,8 @@ struct Fused : FusedKernels<F, T, (Parts + ...)> {
     t.results = results;
     t.arrays = arrays;
     t.parts = {Parts...};
+    const auto one = std::find(t.parts.begin(), t.parts.begin() + arrays, 1);
+    t.unparted = one == t.parts.begin() + arrays ? 0 : static_cast<std::uint8_t>(one - t.parts.begin());
     t.sweep = parted ? sweep_parts<T> : sweep_elementwise < T,
     results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;

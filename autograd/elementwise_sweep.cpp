@@ -93,6 +93,14 @@ inline Block* room_for(Node& n) {
   return room;
 }
 
+// A cotangent of zeros, for a result that none reached, as a slot holds it.
+template <class T>
+[[gnu::noinline]] std::uintptr_t zero_slot(const Block& y) {
+  Block* const b = new_like(this_pool(), y);
+  std::fill_n(b->data<T>(), b->size(), T(0));
+  return reinterpret_cast<std::uintptr_t>(b);
+}
+
 // Gives g, which has the elements of y in their order, to a target; the last one of several gets the block itself.
 template <class T>
 [[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
@@ -211,16 +219,14 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   return true;
 }
 
-// The same for a node that apply_to_parts recorded.
+// The same for a node that apply_to_parts recorded; operands that want no cotangent get none.
 template <class T>
 bool sweep_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   const std::size_t count = table.arrays, K = table.results;
-  for (std::size_t i = 0; !sweep.wants_all() && i < count; ++i) {
-    if (!sweep.wants(*n.inputs()[i].known_node())) return false;
-  }
   Block* g[max_results];
   for (std::size_t k = 0; k < K; ++k) {
-    const Node& r = result_node(n, K, k);
+    Node& r = result_node(n, K, k);
+    if (r.slot == 0) r.slot = zero_slot<T>(*r.value);
     g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);
     if (!g[k] || !g[k]->contiguous) return false;
   }
@@ -238,15 +244,20 @@ bool sweep_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
   unsigned accumulate = 0, vectors = 0;
   const Block* x[max_inputs];
   for (std::size_t i = 0; i < count; ++i) {
-    Node& m = *n.inputs()[i].known_node();
+    const Input input = n.inputs()[i];
+    Node* const m = input.node();
     const std::size_t parts = table.parts[i];
+    x[i] = m ? m->value : input.constant();
+    in.add(x[i]->data<T>(), parts, columns);
+    if (!m || !sweep.wants(*m)) {
+      out.add(nullptr, parts, 0);
+      continue;
+    }
     Block* none = nullptr;
-    to.choose(i, m, parts == 1 ? over : none, 2);
+    to.choose(i, *m, parts == 1 ? over : none, 2);
     const unsigned bits = ((1U << parts) - 1) << out.count;
     if (to.accumulate >> i & 1) accumulate |= bits;
-    if (m.value->rank == 1) vectors |= bits;
-    x[i] = m.value;
-    in.add(m.value->data<T>(), parts, columns);
+    if (x[i]->rank == 1) vectors |= bits;
     out.add(to.out[i], parts, columns);
   }
   const void* const op = elementwise_op(n, K);
@@ -256,6 +267,9 @@ bool sweep_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
     in_steps.add(2 * K, columns);
     in_steps.add(table, x, columns);
     out_steps.add(table, x, columns);
+    for (std::size_t j = 0; j < out.count; ++j) {
+      if (!out.at[j]) out_steps.of[j] = 0;
+    }
     run_other_rows(table, table.backward, rows, columns, out, out_steps, in, in_steps,
                    accumulate | vectors, op);
   }

@@ -42,9 +42,13 @@ struct RowOperands {
 
   // An array's parts, of so many columns each.
   [[gnu::always_inline]] void add(P* first, std::size_t parts, Size columns) {
-    const std::size_t begin = count;
-    for (std::size_t k = 0; k < parts; ++k, first += columns) at[begin + k] = first;
-    count = begin + parts;
+    P** to = at + count;
+    P** const end = to + parts;
+    do {
+      *to++ = apart(first);  // they are few: compilers would write them several at a time
+      first += columns;
+    } while (to != end);
+    count += parts;
   }
 };
 // How far it is to their next row.
