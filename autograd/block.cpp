@@ -33,6 +33,10 @@ bool single_thread() {
 #endif
 }
 void share(Block* b) {
+  if (b->counted_by_holder()) {
+    if (b->base != b->holder) share(b->base);
+    b = b->holder;
+  }
   if (single_thread()) {
     retain_local(*b);
   } else {

@@ -111,6 +111,14 @@ struct Block : BlockKind {
     seen.contiguous = seen.in_tape = seen.packable = seen.owns_part = true;
     return (bits() & seen.bits()) == common.bits();
   }
+  // Is it nothing by itself: a small value of a tape, say? Its shares are shares in the memory that it lies in, and in its elements,
+  // and its own count stays 1, so that who made it has nothing to let go of.
+  bool counted_by_holder() const {
+    BlockKind own{}, seen{};
+    own.in_tape = true;
+    seen.in_tape = seen.packable = seen.owns_part = true;
+    return (bits() & seen.bits()) == own.bits();
+  }
   // From the beginning of a contiguous block to the end of its header.
   std::size_t header() const {
     return sizeof(Block) + rank * sizeof(Size) +

@@ -255,7 +255,7 @@ bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* array
       own[i] = nodes[i] ? Input(nodes[i]) : Input(blocks[i]);
     }
     n = tape->record_several(&table, count, node_op);
-    n->alike = all_nodes;
+    n->alike = all_nodes && (K > 1 || y[0]->counted_by_holder());
     if (K == 1) n->value = y[0];
     op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
   }

@@ -178,7 +178,7 @@ Var<T> apply_value(const Op& op, const std::array<Handle::Contents, N>& x) {
   if (!tape) return Var<T>(Handle(Ref(y)));
   Node* n = tape->record(&GeneralOp<Op, T, N>::table, N, sizeof(Op), nullptr);
   n->value = y;
-  n->alike = all_nodes && std::is_trivially_destructible_v<Op>;
+  n->alike = all_nodes && std::is_trivially_destructible_v<Op> && y->counted_by_holder();
   for (std::size_t i = 0; i < N; ++i) tape->set_input(n, i, x[i]);
   new (n->op()) Op(op);
   return Var<T>(Handle(n, tape));

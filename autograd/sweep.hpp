@@ -146,7 +146,7 @@ class Sweep {
   void run(Node* last, Node* floor);
 
  private:
-  template <bool ahead>
+  template <bool ahead, bool consume>
   void walk(Node* last, Node* floor);
   template <class T>
   void add_recorded(Node& target, Var<T> g);

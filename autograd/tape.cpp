@@ -169,16 +169,13 @@ Block* TapeCore::view_of(Block* value) {
 }
 
 namespace {
-[[gnu::noinline]] void drop_held_value(Block* b) {
-  if (b->in_tape) {  // counted from now on
-    share(b->holder);
+[[gnu::noinline]] void drop_value(Block* b) {
+  if (b->in_tape) {
+    if (b->counted_by_holder()) return;
+    share(b->holder);  // whoever holds it lets go of that last
     if (b->base != b->holder) share(b->base);
   }
   release(b);
-}
-inline void drop_value(Block* b) {
-  if (b->in_tape && !b->packable && b->refs.load(std::memory_order_acquire) == 1) return;
-  drop_held_value(b);
 }
 
 // Walks over a tape go through memory once, from its end to its beginning. What will be needed soon is fetched meanwhile, if the
@@ -207,8 +204,9 @@ class Ahead {
 }  // namespace
 
 [[gnu::always_inline]] inline void TapeCore::drop(Node& n) {
+  if (n.alike) [[likely]]
+    return;
   if (n.value) drop_value(n.value);
-  if (n.alike) return;
   for (std::size_t i = 0; i < n.input_count; ++i) {
     if (Block* b = n.inputs()[i].constant()) release(b);
   }
@@ -330,38 +328,42 @@ void mark_dependents(const std::vector<Node*>& nodes, std::uint32_t session, std
   }
 }
 
-template <bool ahead>
+template <bool ahead, bool consume>
 void Sweep::walk(Node* last, Node* floor) {
   Ahead fetch;
   Node** stays = &tape_.last_;  // consuming: where the list of the nodes that stay goes on
-  const bool consume = consume_;
-  for (Node *n = last, *prev = nullptr; n; n = prev) {
+  for (Node* n = last;; n = n->prev) {
     if constexpr (ahead) fetch(n);
-    prev = n == floor ? nullptr : n->prev;
     const OpTable& table = *n->table;
-    // Results are needed by the node that computed them, which comes before them all and looks at their slots.
-    if (table.kind == OpTable::Kind::result) {
-      prev = n->inputs()[0].known_node();
-      continue;
-    }
-    if (n->slot || table.kind == OpTable::Kind::several) table.sweep(*n, *this);
-    if (table.kind == OpTable::Kind::leaf) {
+    if (table.kind == OpTable::Kind::plain) [[likely]] {
+      if (n->slot) table.sweep(*n, *this);
+    } else if (table.kind == OpTable::Kind::leaf) {
+      if (n->slot) table.sweep(*n, *this);
       stays = &n->prev;  // its cotangent is still to be read
-    } else if (consume) {
+      if (n == floor) return;
+      continue;
+    } else {
+      // Results are needed by the node that computed them, which comes before them all and looks at their slots.
+      if (table.kind == OpTable::Kind::result) n = n->inputs()[0].known_node();
+      n->table->sweep(*n, *this);
+    }
+    if constexpr (consume) {
       for (Node* m = *stays; m != n; m = m->prev) TapeCore::drop(*m);
       *stays = n->prev;
       TapeCore::drop(*n);
     }
+    if (n == floor) return;
   }
 }
 
 void Sweep::run(Node* last, Node* floor) {
   if (consume_) tape_.read_ahead().clear();
   try {
-    if (tape_.bytes_ > Ahead::small_tape) {
-      walk<true>(last, floor);
+    const bool large = tape_.bytes_ > Ahead::small_tape;
+    if (consume_) {
+      large ? walk<true, true>(last, floor) : walk<false, true>(last, floor);
     } else {
-      walk<false>(last, floor);
+      large ? walk<true, false>(last, floor) : walk<false, false>(last, floor);
     }
   } catch (...) {
     for (Node* m = last; m; m = m->prev) {

@@ -66,8 +66,8 @@ struct Node {
   std::uint32_t input_count : 30;
   std::uint32_t
       dense : 1;  // elementwise: every input is a constant number or has the result's elements in its order
-  // All inputs are nodes, and there is no op to destroy: it holds nothing but its value. Of an elementwise node also: every input
-  // has the result's elements in its order (TapeCore::record_alike).
+  // All inputs are nodes, there is no op to destroy, and a value that is counted by its holder: it has nothing to let go of. Of an
+  // elementwise node also: every input has the result's elements in its order (TapeCore::record_alike).
   std::uint32_t alike : 1;
   std::uint32_t mark = 0;  // of the latest sweep that found this node to depend on its leaves
 
@@ -264,7 +264,7 @@ class TapeCore : public TapeState {
   }
   [[gnu::always_inline]] static Node* place_result(char* at, Node* prev, Node& whole,
                                                    std::uint32_t number, Block* value) {
-    Node* r = place_node(at, prev, &result_table, 1, value, false, true);
+    Node* r = place_node(at, prev, &result_table, 1, value, false, value->counted_by_holder());
     r->inputs()[0] = Input(&whole);
     r->result_number() = number;
     return r;
