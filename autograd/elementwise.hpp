@@ -549,7 +549,8 @@ struct Fused : FusedKernels<F, T, (Parts + ...)> {
     t.arrays = arrays;
     t.parts = {Parts...};
     const auto one = std::find(t.parts.begin(), t.parts.begin() + arrays, 1);
-    t.unparted = one == t.parts.begin() + arrays ? 0 : static_cast<std::uint8_t>(one - t.parts.begin());
+    t.unparted =
+        one == t.parts.begin() + arrays ? 0 : static_cast<std::uint8_t>(one - t.parts.begin());
     t.sweep = parted ? sweep_parts<T> : sweep_elementwise < T,
     results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;

@@ -7,7 +7,6 @@
 //
 // Ratios are to the scalar objective, alternation by alternation; the interval is that of the median at 95 %. Before
 // anything is measured the results are compared, with the file's where it has them, else with those by hand.
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +15,7 @@
 
 #include "unroll/bench/hand_gradbench_lstm.hpp"
 #include "unroll/bench/measure.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/tools/gradbench/lstm.hpp"
 
 namespace {
@@ -187,7 +187,7 @@ int run_all(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   Options options;
   CLI::App app{"GradBench's lstm: objective and gradient against scalar C++ by hand"};
   app.add_option("--layers", options.layers, "one case instead of the suite's")

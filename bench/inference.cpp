@@ -4,7 +4,6 @@
 //   inference --case 128,1 --case 64,16 --check
 //
 // By hand (bench/hand_*.hpp) the weights are packed once, before the stream; the bar is for the library's LSTM at 128,1.
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +11,7 @@
 #include "unroll/bench/hand_elman.hpp"
 #include "unroll/bench/hand_gru.hpp"
 #include "unroll/bench/hand_lstm.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/bench/runner.hpp"
 #include "unroll/bench/user_cells.hpp"
 
@@ -162,7 +162,7 @@ class Measurement {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   Options options;
   std::string cell = "all";
   std::vector<std::string> cases{"16,1", "64,1", "128,1", "512,1", "128,16"};

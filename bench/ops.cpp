@@ -4,7 +4,6 @@
 //   ops
 //   ops --benchmark_filter='.*262144.*' --benchmark_repetitions=21        // its options apply; rows need their loop and limit
 #include <benchmark/benchmark.h>
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <cstring>
@@ -12,6 +11,7 @@
 
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/bench/medians.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 
 namespace {
 
@@ -150,7 +150,7 @@ void heading(const char* what, const char* other) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   add("peak", multiply_add);

@@ -4,12 +4,12 @@
 //   parallel --case 256,32,50 --cell lstm --threads 4
 //
 // The gradients of the parts are added in a fixed order. BLAS gets one thread. The bars want as many idle cores as threads.
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/bench/rnn_bars.hpp"
 #include "unroll/bench/runner.hpp"
 #include "unroll/bench/user_cells.hpp"
@@ -110,7 +110,7 @@ bool run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   Options options;
   std::string cell = "all";
   std::vector<std::string> cases{"128,16,50", "256,32,50", "512,32,100"};

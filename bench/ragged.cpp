@@ -7,11 +7,11 @@
 // The dense batch is [T, B]; the lengths of the ragged one have the mean T and lie evenly between T - spread·T and
 // T + spread·T. "packed" packs the batch and takes the loss of the packed steps; "padded" gives the lengths to unroll and
 // masks the loss. Both lay the batch out anew in each step, as with new data. Ratios are turn by turn.
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/bench/runner.hpp"
 #include "unroll/nn/nn.hpp"
 
@@ -119,7 +119,7 @@ void measure(const std::string& name, const Layer& layer, const Setting& s, bool
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   Options o;
   CLI::App app{"Ragged batches against dense ones with as many real tokens"};
   app.option_defaults()->always_capture_default();

@@ -5,7 +5,6 @@
 //   rnn_step --threads 2 --impl layer --case 128,16,50          // batch split over two tapes; wall time
 //
 // Ratios are to the step by hand, alternation by alternation; the interval is that of the median at 95 %.
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +14,7 @@
 #include "unroll/bench/hand_elman.hpp"
 #include "unroll/bench/hand_gru.hpp"
 #include "unroll/bench/hand_lstm.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/bench/rnn_bars.hpp"
 #include "unroll/bench/step_process.hpp"
 #include "unroll/bench/user_cells.hpp"
@@ -286,7 +286,7 @@ int run_all(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   Options options;
   std::string cell = "all";
   std::vector<std::string> cases{"16,1,50", "64,1,100", "128,16,50", "256,32,50"};

@@ -4,7 +4,6 @@
 //   scaling --check
 //
 // The exponent is the slope of log cost over log size (least squares); peak memory is that of the process.
-#include <cblas.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -13,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "unroll/bench/measure.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 #include "unroll/bench/user_cells.hpp"
 
 namespace {
@@ -212,7 +212,7 @@ bool alone(const auto& part) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   bool check = false;
   Size longest = 1000000;
   CLI::App app{"Growth of cost with size"};

@@ -4,7 +4,6 @@
 //   tape_overhead --check                                 // fails when a bar for add is missed
 //   tape_overhead --benchmark_repetitions=21 --json       // its options apply
 #include <benchmark/benchmark.h>
-#include <cblas.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +12,7 @@
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/bench/measure.hpp"
 #include "unroll/bench/medians.hpp"
+#include "unroll/bench/one_blas_thread.hpp"
 
 namespace {
 
@@ -140,7 +140,7 @@ void add_all() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  openblas_set_num_threads(1);
+  unroll::bench::one_blas_thread(argv);
   benchmark::Initialize(&argc, argv);
   bool check = false, json = false;
   double forward_bar = 25, sweep_bar = 30, bytes_bar = 128;

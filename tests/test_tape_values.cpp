@@ -77,6 +77,37 @@ TEST_CASE("An op that returns its argument shares it with the node that owns it"
   CHECK(memory_report().live_bytes == before);
 }
 
+TEST_CASE("Those who hold a small value let go of it in any order, before the tape and after") {
+  const Size before = memory_report().live_bytes;
+  using View = decltype(std::declval<V>().value());
+  for (int early = 0; early < 8; ++early) {  // which of three let go while the tape is there
+    CAPTURE(early);
+    std::vector<std::optional<View>> views(3);
+    {
+      Tape<double> tape;
+      const V x = tape.leaf(vec({1, 2, 3, 4}));
+      const V y = x * 2;
+      const auto parts = split<2>(y * 1, 0);  // views of a value, in the tape themselves
+      views[0].emplace(y.value());
+      views[1].emplace(parts[1].value());
+      views[2].emplace(y.value());
+      (void)tape.pullback(sum(y))(x);
+      for (std::size_t k = 0; k < 3; ++k) {
+        if (early >> k & 1) views[k].reset();
+      }
+    }
+    reuse_memory();
+    if (views[0]) CHECK((*views[0])(3) == 8);
+    if (views[1]) CHECK((*views[1])(1) == 8);
+    views[0].reset();
+    reuse_memory();
+    if (views[2]) CHECK((*views[2])(0) == 2);
+    if (views[1]) CHECK((*views[1])(0) == 6);
+    views.clear();
+    CHECK(memory_report().live_bytes == before);
+  }
+}
+
 TEST_CASE("An inner transform's leaf may be a small value of the enclosing tape") {
   const Size before = memory_report().live_bytes;
   {
