@@ -25,7 +25,8 @@ template <class T>
 class Recurrence {
  public:
   Recurrence(Size rows, Size k, Size n)
-      : rows_(rows), packed_(k, n, rows == 1 ? detail::row_lanes<T>(n) : detail::Tile<T>::lanes) {}
+      : rows_(rows),
+        packed_(rows == 1 ? detail::Panels<T>::of_row(k, n) : detail::Panels<T>::of_tiles(k, n)) {}
   void pack(const Matrix<T>& b) { packed_.pack(b); }
   void operator()(const T* a, Size a_row, T* c, Size c_row, bool accumulate) const {
     if (rows_ == 1) {

@@ -1,6 +1,6 @@
 // The library's packed matrix products with room of their own, as the hand-written steps use them: no call allocates.
 //
-//   PackedMatrix<float> w(k, n);                       // room for any B of k x n
+//   PackedMatrix<float> w(Panels<float>::of_row(k, n));    // room for any B of k x n
 //   w.pack({data, row, column});                       // B[p, j] = data[p * row + j * column]
 //   multiply_row(a, w.panels(), c, /*accumulate=*/true);
 //
@@ -37,11 +37,8 @@ class Room {
 template <class T>
 class PackedMatrix {
  public:
-  PackedMatrix(Size k, Size n, int lanes)
-      : room_(detail::panels_size<T>(k, n, lanes)), panels_{room_.data(), k, n, lanes} {}
-  void pack(const Matrix<T>& b) {
-    detail::pack(room_.data(), b, panels_.k, panels_.n, panels_.lanes);
-  }
+  explicit PackedMatrix(const detail::Panels<T>& form) : room_(form.elements()), panels_(form) {}
+  void pack(const Matrix<T>& b) { panels_ = detail::pack(room_.data(), b, panels_); }
   const detail::Panels<T>& panels() const { return panels_; }
   std::size_t bytes() const { return room_.bytes(); }
 

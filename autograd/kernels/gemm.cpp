@@ -250,8 +250,8 @@ bool packs(const Block& w, Size rows, Size a_column) {
          (rows == 1 || own_tiles);
 }
 template <class T>
-int packed_lanes(Size rows, Size n) {
-  return rows == 1 ? row_lanes<T>(n) : Tile<T>::lanes;
+Panels<T> packed_form(Size rows, Size k, Size n) {
+  return rows == 1 ? Panels<T>::of_row(k, n) : Panels<T>::of_tiles(k, n);
 }
 
 // The form of w that is kept, or null. A first use leaves a mark; the second, or `now`, makes one. That of a small matrix is made
@@ -262,9 +262,8 @@ KeptForm<T>& form_in(std::uintptr_t state) {
   return *reinterpret_cast<KeptForm<T>*>(reinterpret_cast<Block*>(state)->data<T>());
 }
 template <class T>
-[[gnu::noinline]] const KeptForm<T>* make_form(std::atomic<std::uintptr_t>& form, int lanes,
-                                               const Matrix<T>& b, Size k, Size n, bool one_row,
-                                               bool now) {
+[[gnu::noinline]] const KeptForm<T>* make_form(std::atomic<std::uintptr_t>& form, Size rows,
+                                               const Matrix<T>& b, Size k, Size n, bool now) {
   std::uintptr_t state = form.load(std::memory_order_acquire);
   if (state == 0 && !now) {
     form.compare_exchange_strong(state, 1, std::memory_order_acq_rel);
@@ -272,10 +271,11 @@ template <class T>
   }
   if (state <= 1) {
     constexpr Size head = KeptForm<T>::elements;
-    Ref packed = new_block<T>(Shape{head + panels_size<T>(k, n, lanes)});
+    const Panels<T> panels = packed_form<T>(rows, k, n);
+    Ref packed = new_block<T>(Shape{head + panels.elements()});
     T* const elements = packed->template data<T>();
-    new (elements) KeptForm<T>{pack(elements + head, b, k, n, lanes),
-                               one_row ? row_by_panels<T>(lanes) : nullptr};
+    new (elements) KeptForm<T>{pack(elements + head, b, panels),
+                               rows == 1 ? row_by_panels<T>(panels.lanes) : nullptr};
     const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
     if (single_thread()) {
       form.store(made, std::memory_order_relaxed);
@@ -292,13 +292,13 @@ template <class T>
   return &form_in<T>(state);
 }
 template <class T>
-const KeptForm<T>* kept_form(Block& w, bool transposed, Size rows, int lanes, const Matrix<T>& b,
-                             Size k, Size n, bool now) {
+const KeptForm<T>* kept_form(Block& w, bool transposed, Size rows, const Matrix<T>& b, Size k,
+                             Size n, bool now) {
   std::atomic<std::uintptr_t>& form = w.packed_forms()[2 * transposed + (rows == 1)];
   const std::uintptr_t state = form.load(std::memory_order_acquire);
   if (state > 1) [[likely]]
     return &form_in<T>(state);
-  return make_form(form, lanes, b, k, n, rows == 1, now);
+  return make_form(form, rows, b, k, n, now);
 }
 
 }  // namespace
@@ -324,11 +324,10 @@ void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c,
     return;
   }
   ++calls;
-  const int lanes = packed_lanes<T>(m, n);
   const bool now = k * n * static_cast<Size>(sizeof(T)) <= small_form;
-  const KeptForm<T>* form = kept_form(w, transposed, m, lanes, b, k, n, now);
-  const Panels<T> panels =
-      form ? form->panels : pack(scratch<T>(panels_size<T>(k, n, lanes)), b, k, n, lanes);
+  const KeptForm<T>* form = kept_form(w, transposed, m, b, k, n, now);
+  Panels<T> panels = form ? form->panels : packed_form<T>(m, k, n);
+  if (!form) panels = pack(scratch<T>(panels.elements()), b, panels);
   if (m == 1) {
     multiply_row(a.data, panels, c, accumulate);
   } else {
@@ -344,7 +343,7 @@ RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
       n_(w.sizes()[transposed ? 0 : 1]) {
   if (transposed) matrix_ = matrix_.transposed();
   if (!packs<T>(w, rows, 1)) return;
-  form_ = kept_form(w, transposed, rows, packed_lanes<T>(rows, n_), matrix_, k_, n_, true);
+  form_ = kept_form(w, transposed, rows, matrix_, k_, n_, true);
   row_ = form_->row;
 }
 template <class T>

@@ -32,7 +32,7 @@ class OuterRows {
       widen();
     if (packed_) [[likely]] {
       add_groups(a, a_ + count_ * rows);
-      add_panels(b, b_ + count_ * width);
+      add_panels(b);
     } else {
       std::copy_n(a, m_, a_ + count_ * m_);
       std::copy_n(b, n_, b_ + count_ * n_);
@@ -48,8 +48,8 @@ class OuterRows {
   }
 
  private:
-  static constexpr Size rows = Tile<T>::rows, lanes = Tile<T>::lanes, lane = Lane<T>::width,
-                        width = lanes * lane;
+  static constexpr Size rows = Tile<T>::rows, lane = Lane<T>::width, width = Tile<T>::lanes * lane;
+  static_assert(Tile<T>::lanes == 2);
 
   void add_groups(const T* from, T* to) const {
     Size left = m_;
@@ -58,14 +58,18 @@ class OuterRows {
     }
     for (Size i = 0; i < left; ++i) to[i] = from[i];
   }
-  void add_panels(const T* from, T* to) const {  // the last one is filled up with zeros
-    for (Size left = n_; left > 0; to += b_step_) {
-      for (Size j = 0; j < lanes; ++j, left -= lane, from += lane) {
-        const Lane<T> v = left >= lane ? Lane<T>::load(from)
-                          : left > 0   ? Lane<T>::load_part(from, left)
-                                       : Lane<T>(0);
-        v.store(to + j * lane);
-      }
+  void add_panels(const T* from) const {  // as Panels::of_tiles has them
+    T* to = b_;
+    Size left = n_;
+    for (; left > lane; left -= width, from += width, to += b_step_) {
+      T* const row = to + count_ * width;
+      Lane<T>::load(from).store(row);
+      (left >= width ? Lane<T>::load(from + lane) : Lane<T>::load_part(from + lane, left - lane))
+          .store(row + lane);
+    }
+    if (left > 0) {
+      (left == lane ? Lane<T>::load(from) : Lane<T>::load_part(from, left))
+          .store(to + count_ * lane);
     }
   }
   void lay_out(Size m, Size n);

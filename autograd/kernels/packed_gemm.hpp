@@ -1,11 +1,12 @@
 // A matrix product by register tiles over packed panels.
 //
-//   std::vector<T> room(panels_size<T>(k, n, lanes));
-//   const Panels<T> B = pack(room.data(), {data, row, column}, k, n, lanes);    // B[p, j] = data[p * row + j * column]
+//   const auto form = Panels<T>::of_tiles(k, n);
+//   std::vector<T> room(form.elements());
+//   const Panels<T> B = pack(room.data(), {data, row, column}, form);           // B[p, j] = data[p * row + j * column]
 //   multiply(m, {a, k, 1}, B, c, n, /*accumulate=*/true);
 //
 // B lies in panels of a few lanes, each panel contiguous over k, so the inner loop reads memory in order. The order in which
-// an element of the product is summed depends on k and the panels' width alone, hence so do its bits.
+// an element of the product is summed depends on k and on who reads the panels alone, hence so do its bits.
 #pragma once
 
 #include <algorithm>
@@ -54,21 +55,51 @@ void transpose_square(const T* in, Size in_row, T* out, Size out_row) {
 }
 }  // namespace tiles
 
-// k x n, in panels of `lanes` SIMD lanes; the last panel is filled up with zeros.
+// The lanes of the panels that a row of so many lanes fills best: few panels, with few lanes left empty in the last.
+constexpr auto best_panel = [] {
+  std::array<std::uint8_t, 65> best{};
+  for (int lanes = 0; lanes <= 64; ++lanes) {
+    const auto cost = [&](int x) { return (lanes + x - 1) / x * (x + 1); };
+    int least = 8;
+    for (const int x : {6, 4, 3, 2, 1}) {
+      if (cost(x) < cost(least)) least = x;
+    }
+    best[static_cast<std::size_t>(lanes)] = static_cast<std::uint8_t>(least);
+  }
+  return best;
+}();
+template <class T>
+int row_lanes(Size n) {
+  constexpr auto width = static_cast<Size>(Lane<T>::width);
+  const Size lanes = (n + width - 1) / width;
+  return best_panel[static_cast<std::size_t>(std::min<Size>(lanes, 64))];
+}
+
+// How k x n lies in panels of `lanes` SIMD lanes. The last panel is filled up with zeros: a row's to all of its lanes, a tile's to
+// those that it has columns for.
 template <class T>
 struct Panels {
-  const T* data;
   Size k, n;
   int lanes;
-  Size width() const { return lanes * static_cast<Size>(Lane<T>::width); }
+  bool whole;  // the last panel has as many lanes as the others
+  const T* data = nullptr;
+
+  // For `multiply`, and for `multiply_row` and what gives the same bits.
+  static Panels of_tiles(Size k, Size n) { return {k, n, Tile<T>::lanes, false}; }
+  static Panels of_row(Size k, Size n) { return {k, n, row_lanes<T>(n), true}; }
+
+  Size width() const { return lanes * lane; }
   Size count() const { return (n + width() - 1) / width(); }
   const T* panel(Size j) const { return data + j * width() * k; }
+  // Of a panel of so many columns: with those that are filled up.
+  Size filled(Size columns) const {
+    return whole ? width() : std::min(width(), (columns + lane - 1) / lane * lane);
+  }
+  Size elements() const { return (whole ? count() * width() : (n + lane - 1) / lane * lane) * k; }
+
+ private:
+  static constexpr auto lane = static_cast<Size>(Lane<T>::width);
 };
-// The elements that packing takes.
-template <class T>
-Size panels_size(Size k, Size n, int lanes) {
-  return Panels<T>{nullptr, k, n, lanes}.count() * lanes * static_cast<Size>(Lane<T>::width) * k;
-}
 
 namespace tiles {
 // In squares of a register's width, transposed by interleaving where rows of B's transpose are contiguous.
@@ -91,13 +122,14 @@ void pack_columns(const T* in, Size k, Size row, Size column, Size columns, Size
 }  // namespace tiles
 
 template <class T>
-Panels<T> pack(T* room, const Matrix<T>& b, Size k, Size n, int lanes) {
-  const Panels<T> panels{room, k, n, lanes};
-  const Size width = panels.width();
-  for (Size j = 0; j < panels.count(); ++j) {
-    T* out = room + j * width * k;
-    const Size columns = std::min(width, n - j * width);
-    const T* in = b.data + j * width * b.column;
+Panels<T> pack(T* room, const Matrix<T>& b, Panels<T> form) {
+  form.data = room;
+  const Size k = form.k;
+  for (Size j = 0; j < form.count(); ++j) {
+    T* out = room + j * form.width() * k;
+    const Size columns = std::min(form.width(), form.n - j * form.width());
+    const Size width = form.filled(columns);
+    const T* in = b.data + j * form.width() * b.column;
     if (b.column != 1) {
       if (columns < width) std::fill_n(out, width * k, T(0));
       tiles::pack_columns(in, k, b.row, b.column, columns, width, out);
@@ -108,7 +140,7 @@ Panels<T> pack(T* room, const Matrix<T>& b, Size k, Size n, int lanes) {
       if (columns < width) std::fill(out + columns, out + width, T(0));
     }
   }
-  return panels;
+  return form;
 }
 
 namespace tiles {
@@ -206,13 +238,24 @@ void row_tile(Size k, const T* a, Size a_row, const T* b, T* c, Size c_row, Size
   }
 }
 
+template <class T, int Rows, int Lanes>
+void some_rows_of(Size rows, Size k, const T* a, Size row, Size column, const T* b, T* c,
+                  Size c_row, Size columns, bool accumulate) {
+  if (rows == Rows) {
+    tile<T, Rows, Lanes>(k, a, row, column, b, c, c_row, columns, accumulate);
+  } else if constexpr (Rows > 1) {
+    some_rows_of<T, Rows - 1, Lanes>(rows, k, a, row, column, b, c, c_row, columns, accumulate);
+  }
+}
+// Up to Rows of them, over a panel of Panels::of_tiles.
 template <class T, int Rows>
 void some_rows(Size rows, Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_row,
                Size columns, bool accumulate) {
-  if (rows == Rows) {
-    tile<T, Rows, Tile<T>::lanes>(k, a, row, column, b, c, c_row, columns, accumulate);
-  } else if constexpr (Rows > 1) {
-    some_rows<T, Rows - 1>(rows, k, a, row, column, b, c, c_row, columns, accumulate);
+  static_assert(Tile<T>::lanes == 2);
+  if (columns <= static_cast<Size>(Lane<T>::width)) {
+    some_rows_of<T, Rows, 1>(rows, k, a, row, column, b, c, c_row, columns, accumulate);
+  } else {
+    some_rows_of<T, Rows, 2>(rows, k, a, row, column, b, c, c_row, columns, accumulate);
   }
 }
 
@@ -236,26 +279,6 @@ void for_row_panel(int lanes, F&& f) {
       return f.template operator()<1, 8>();
   }
 }
-// The lanes of the panels that a row of so many lanes fills best: few panels, with few lanes left empty in the last.
-constexpr auto best_panel = [] {
-  std::array<std::uint8_t, 65> best{};
-  for (int lanes = 0; lanes <= 64; ++lanes) {
-    const auto cost = [&](int x) { return (lanes + x - 1) / x * (x + 1); };
-    int least = 8;
-    for (const int x : {6, 4, 3, 2, 1}) {
-      if (cost(x) < cost(least)) least = x;
-    }
-    best[static_cast<std::size_t>(lanes)] = static_cast<std::uint8_t>(least);
-  }
-  return best;
-}();
-template <class T>
-int row_lanes(Size n) {
-  constexpr auto width = static_cast<Size>(Lane<T>::width);
-  const Size lanes = (n + width - 1) / width;
-  return best_panel[static_cast<std::size_t>(std::min<Size>(lanes, 64))];
-}
-
 // Which way this thread reads B next, for a few matrices at a time. A loop that reads a matrix in one order, with a little other
 // memory between, finds nothing of it left in a cache that is just too small for both; every other time backwards, it finds what it
 // read last. An element's bits do not depend on it, only on its own panel.
@@ -339,7 +362,7 @@ void multiply_rows_alike(Size m, const T* a, Size a_row, const Panels<T>& b, T* 
   });
 }
 
-// C [m, n] (+)= A·B for panels of Tile<T>::lanes, all of k at once.
+// C [m, n] (+)= A·B for panels of tiles, all of k at once.
 template <class T>
 void multiply(Size m, const Matrix<T>& a, const Panels<T>& b, T* c, Size c_row, bool accumulate) {
   constexpr int rows = Tile<T>::rows;
@@ -381,17 +404,17 @@ void pack_rows(T* room, const Matrix<T>& a, Size m, Size k) {
 // blocked_room<T>(n) elements.
 template <class T>
 Size blocked_room(Size n) {
-  return panels_size<T>(depth, n, Tile<T>::lanes) + depth * (block_rows + Tile<T>::rows);
+  return Panels<T>::of_tiles(depth, n).elements() + depth * (block_rows + Tile<T>::rows);
 }
 template <class T>
 void multiply_blocked(Size m, Size n, Size k, const Matrix<T>& a, const Matrix<T>& b, T* c,
                       Size c_row, bool accumulate, T* room) {
   constexpr int rows = Tile<T>::rows;
-  T* a_room = room + panels_size<T>(depth, n, Tile<T>::lanes);
+  T* a_room = room + Panels<T>::of_tiles(depth, n).elements();
   for (Size p = 0; p < k; p += depth) {
     const Size kc = std::min(depth, k - p);
     const Panels<T> panels =
-        pack(room, Matrix<T>{b.data + p * b.row, b.row, b.column}, kc, n, Tile<T>::lanes);
+        pack(room, {b.data + p * b.row, b.row, b.column}, Panels<T>::of_tiles(kc, n));
     const bool add = accumulate || p > 0;
     for (Size i = 0; i < m; i += block_rows) {
       const Size mc = std::min(block_rows, m - i);
