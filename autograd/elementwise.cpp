@@ -36,7 +36,12 @@ template <class T>
                                                  Size calls = 1) {
   if (op_bytes == 0) return op;
   void* const own = elementwise_op(n, results);
-  std::memcpy(own, op, op_bytes);
+  constexpr std::size_t word = sizeof(void*);
+  for (std::size_t at = 0; at < op_bytes;
+       at += word) {  // a few of them: one call would take longer
+    asm("" : "+r"(at));
+    std::memcpy(static_cast<char*>(own) + at, static_cast<const char*>(op) + at, word);
+  }
   if (table.kept) {
     const auto bytes = static_cast<std::size_t>(calls * table.kept(own, size)) * sizeof(T);
     *static_cast<void**>(own) = tape.keep(bytes);
@@ -204,10 +209,10 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
 
-template <class T>
+template <class T, std::size_t K>
 bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
                     const void* op, std::size_t op_bytes) {
-  const std::size_t count = table.arrays, K = table.results;
+  const std::size_t count = table.arrays;
   const Block& unparted = *arrays[table.unparted]->handle().block();
   if (unparted.rank == 0) return false;
   Size columns = unparted.sizes()[unparted.rank - 1];
@@ -282,10 +287,6 @@ void split_last_axis(const Var<T>& x, std::size_t count, Var<T>* parts) {
 }
 template void split_last_axis(const Var<float>&, std::size_t, Var<float>*);
 template void split_last_axis(const Var<double>&, std::size_t, Var<double>*);
-template bool apply_to_parts(const ElementwiseTable<float>&, const Var<float>* const*, Var<float>*,
-                             const void*, std::size_t);
-template bool apply_to_parts(const ElementwiseTable<double>&, const Var<double>* const*,
-                             Var<double>*, const void*, std::size_t);
 
 template <class T>
 void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_count,
@@ -324,6 +325,14 @@ constexpr auto all_counts(std::index_sequence<N...>) {
 // Naming a function makes the compiler emit it.
 [[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
 [[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
+template <class T, std::size_t... K>
+constexpr auto all_result_counts(std::index_sequence<K...>) {
+  return std::tuple{&apply_to_parts<T, K + 1>...};
+}
+[[gnu::used]] constinit auto float_parts =
+    all_result_counts<float>(std::make_index_sequence<max_results>{});
+[[gnu::used]] constinit auto double_parts =
+    all_result_counts<double>(std::make_index_sequence<max_results>{});
 }  // namespace
 
 }  // namespace unroll::detail

@@ -76,11 +76,11 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
 template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep);
 // The same for an op that reads arrays in parts, `table.arrays` of them, where each is a matrix of so many rows, or a vector that
-// all rows share: recorded as one node of whole arrays. False, with nothing done, where they are not.
-template <class T>
+// all rows share: recorded as one node of whole arrays. False, with nothing done, where they are not. K is the number of results.
+template <class T, std::size_t K>
 bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
                     const void* op, std::size_t op_bytes);
-template <class T>
+template <class T, std::size_t K>
 void sweep_parts(Node& n, Sweep& sweep);
 // Writes the equal parts of x's last axis, as `split` gives them.
 template <class T>
@@ -551,7 +551,7 @@ struct Fused : FusedKernels<F, T, (Parts + ...)> {
     const auto one = std::find(t.parts.begin(), t.parts.begin() + arrays, 1);
     t.unparted =
         one == t.parts.begin() + arrays ? 0 : static_cast<std::uint8_t>(one - t.parts.begin());
-    t.sweep = parted ? sweep_parts<T> : sweep_elementwise < T,
+    t.sweep = parted ? sweep_parts<T, results> : sweep_elementwise < T,
     results == 1 ? counted_inputs<N> : any_inputs > ;
     t.push = push;
     t.forward = Kernels::template map<Kernels::forward_arrays, N, results>;
@@ -574,7 +574,7 @@ void record_fused(const typename Rules::Op& op, const Var<T>* const* x, Var<T>* 
   if constexpr (!Rules::parted) {
     constexpr std::size_t known = Rules::results == 1 ? counted_inputs<Rules::N> : any_inputs;
     apply_elementwise<T, known>(table, x, y, &op, sizeof(op));
-  } else if (!apply_to_parts<T>(table, x, y, &op, sizeof(op))) {
+  } else if (!apply_to_parts<T, Rules::results>(table, x, y, &op, sizeof(op))) {
     using Whole = decltype(fused_arrays<decltype(op.f), T>(Rules::indices));
     const auto inputs = Rules::inputs_of([&](std::size_t i) { return *x[i]; });
     std::array<const Var<T>*, Rules::N> at;

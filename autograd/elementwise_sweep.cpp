@@ -220,9 +220,10 @@ bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
 }
 
 // The same for a node that apply_to_parts recorded; operands that want no cotangent get none.
-template <class T>
-bool sweep_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
-  const std::size_t count = table.arrays, K = table.results;
+template <class T, std::size_t K>
+[[gnu::always_inline]] inline bool sweep_rows(Node& n, Sweep& sweep,
+                                              const ElementwiseTable<T>& table) {
+  const std::size_t count = table.arrays;
   Block* g[max_results];
   for (std::size_t k = 0; k < K; ++k) {
     Node& r = result_node(n, K, k);
@@ -377,17 +378,14 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
 }
 
-template <class T>
+template <class T, std::size_t K>
 void sweep_parts(Node& n, Sweep& sweep) {
   const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
-  const std::size_t K = table.results;
   bool any = K == 1;
   for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
-  if (any && (sweep.recorded() || !sweep_rows<T>(n, sweep, table))) table.rule(n, sweep);
+  if (any && (sweep.recorded() || !sweep_rows<T, K>(n, sweep, table))) table.rule(n, sweep);
   for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
 }
-template void sweep_parts<float>(Node&, Sweep&);
-template void sweep_parts<double>(Node&, Sweep&);
 
 namespace {
 template <class T, std::size_t... N>
@@ -397,6 +395,14 @@ constexpr auto all_counts(std::index_sequence<N...>) {
 // Naming a function makes the compiler emit it.
 [[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
 [[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
+template <class T, std::size_t... K>
+constexpr auto all_result_counts(std::index_sequence<K...>) {
+  return std::tuple{&sweep_parts<T, K + 1>...};
+}
+[[gnu::used]] constinit auto float_parts =
+    all_result_counts<float>(std::make_index_sequence<max_results>{});
+[[gnu::used]] constinit auto double_parts =
+    all_result_counts<double>(std::make_index_sequence<max_results>{});
 }  // namespace
 
 }  // namespace unroll::detail

@@ -125,7 +125,7 @@ class UserProgram {
         read_out_(read_out),
         sgd_(model),
         xs_(Shape{size_.T, size_.B, size_.H}, problem.xs),
-        labels_(Shape{size_.T * size_.B, 1}, problem.labels) {
+        labels_(Shape{size_.T * size_.B}, problem.labels) {
     rows_.reserve(static_cast<std::size_t>(size_.T));
   }
 
@@ -139,7 +139,7 @@ class UserProgram {
     const Var<T> joined = concat(rows_);  // [T·B, ...]
     rows_.clear();
     const Var<T> y = read_out_ == ReadOut::per_step ? joined : linear(joined, m.V, m.c);
-    return mean(logsumexp(y, {-1}, KeepDims::yes) - gather(y, labels_, 1));
+    return cross_entropy(y, labels_);
   }
   void update(Model& model, const Model& gradient, double rate) {
     sgd_.options.learning_rate = rate;

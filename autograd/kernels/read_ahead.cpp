@@ -11,7 +11,7 @@ constexpr Size first_rows = 6, most_rows = 48, most_bytes = Size{256} << 10;
 }  // namespace
 
 template <class T>
-const T* ReadAhead::row(const Block& x, Block& w) {
+const T* ReadAhead::new_row(const Block& x, Block& w) {
   const Size out = w.sizes()[0], in = w.sizes()[1];
   if (!w.packable) return nullptr;  // small: its products are not made of panels, and take no time
   Entry* e = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
@@ -52,7 +52,7 @@ void ReadAhead::clear() {
   }
 }
 
-template const float* ReadAhead::row<float>(const Block&, Block&);
-template const double* ReadAhead::row<double>(const Block&, Block&);
+template const float* ReadAhead::new_row<float>(const Block&, Block&);
+template const double* ReadAhead::new_row<double>(const Block&, Block&);
 
 }  // namespace unroll::detail

@@ -18,7 +18,15 @@ class ReadAhead {
   // x · wᵀ [out] for a contiguous view x of `in` elements and a contiguous w [out, in]; null when it is not known ahead. Good
   // until the next call.
   template <class T>
-  const T* row(const Block& x, Block& w);
+  [[gnu::always_inline]] const T* row(const Block& x, Block& w) {
+    for (Entry& e :
+         entries_) {  // an entry keeps its array, so no other elements can be where it expects some
+      if (e.expected != x.elements || e.w != &w || e.used == e.count) continue;
+      e.expected = x.data<T>() + w.sizes()[1];
+      return e.rows->template data<T>() + e.used++ * w.sizes()[0];
+    }
+    return new_row<T>(x, w);
+  }
   void clear();
 
  private:
@@ -29,6 +37,9 @@ class ReadAhead {
     Ref rows;                        // [count, out], of which `used` were handed out
     Size used = 0, count = 0;
   };
+  template <class T>
+  const T* new_row(const Block& x, Block& w);
+
   std::array<Entry, 4> entries_;
   std::size_t oldest_ = 0;
 };

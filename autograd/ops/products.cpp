@@ -119,8 +119,10 @@ struct Linear {
       }
     }
     if (bias) std::copy_n(bias->data<T>(), out, c);
-    detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
-                           bias != nullptr);
+    if (!detail::row_by_matrix(x.data<T>(), w, true, c, bias != nullptr)) {
+      detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
+                             bias != nullptr);
+    }
     return y;
   }
   template <class T>
@@ -161,6 +163,17 @@ struct Linear {
                              [&](auto load, auto store) { store(out, load(b) + load(product)); });
   }
   template <class T>
+  static void add_to_bias(Sweep& sweep, Node& bias, Block& g) {
+    if (Block* sum = detail::writable_block(bias.slot); sum && g.sizes()[0] == 1) {
+      T* const to = sum->data<T>();
+      const T* const from = g.data<T>();
+      detail::for_each_lane<T>(g.sizes()[1],
+                               [&](auto load, auto store) { store(to, load(to) + load(from)); });
+    } else {
+      sweep.add(bias, detail::Broadcasted<T>{Var<T>(Handle::borrow(&g))});
+    }
+  }
+  template <class T>
   Block* value(TapeCore* tape, Block& x, Block& w) const {
     return compute<T>(tape, x, w, nullptr);
   }
@@ -179,14 +192,15 @@ struct Linear {
       const Size rows = x.sizes()[0], out = w.sizes()[0], in = w.sizes()[1];
       Block* sum = detail::writable_block(x_node->slot);
       Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), x));
-      detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
-                             (sum ? sum : fresh.get())->template data<T>(), in, sum != nullptr);
+      T* const to = (sum ? sum : fresh.get())->template data<T>();
+      const T* const from = g->template data<T>();
+      if (rows != 1 || !detail::row_by_matrix(from, w, false, to, sum != nullptr)) {
+        detail::gemm_by_matrix(rows, Matrix<T>{from, out, 1}, w, false, to, in, sum != nullptr);
+      }
       if (fresh) sweep.add_block<T>(*x_node, std::move(fresh));
     }
     if (w_node && sweep.wants(*w_node)) sweep.add_product<T>(*w_node, *g, x);
-    if (n.input_count > 2 && sweep.wants(n, 2)) {
-      sweep.add(*n.inputs()[2].node(), detail::Broadcasted<T>{Var<T>(Handle::borrow(g.get()))});
-    }
+    if (n.input_count > 2 && sweep.wants(n, 2)) add_to_bias<T>(sweep, *n.inputs()[2].node(), *g);
     detail::release_own(g.give());
     return true;
   }
