@@ -90,7 +90,7 @@ template <class T, std::size_t N>
     p[i] = other.template data<T>();
   }
   Node* n = K > 1 ? tape->record_several(&table, count, node_op)
-                  : tape->record_alike(x, bytes, &table, count, node_op);
+                  : tape->record_alike(x, bytes, own, &table, count, node_op);
   op = own_op(table, *tape, *n, K, size, op, op_bytes);
   T* out[results_room];
   for (std::size_t k = 0; k < K; ++k) {

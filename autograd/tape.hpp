@@ -122,10 +122,11 @@ class TapeCore : public TapeState {
     char* const node = elements_at(common_header, bytes) + whole_words(bytes);
     return reinterpret_cast<Input*>(node + sizeof(Node));
   }
-  [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes,
+  [[gnu::always_inline]] Node* record_alike(const Block& model, std::size_t bytes, Input* own,
                                             const OpTable* table, std::size_t inputs,
                                             std::size_t op_bytes) {
-    Block* b = place_common(model, bytes);
+    at_ = reinterpret_cast<char*>(own) - sizeof(Node);
+    Block* b = place_common(model, at_ - whole_words(bytes));
     return place_node(table, inputs, op_bytes, b, true, true);
   }
   // And those of a node of several results to come, all of whose inputs have values like them.
@@ -139,7 +140,9 @@ class TapeCore : public TapeState {
   // Memory for a value like one that is common.
   Block* new_common(const Block& model, std::size_t bytes) {
     reserve(common_header + bytes + largest_alignment);
-    return place_common(model, bytes);
+    char* const elements = elements_at(common_header, bytes);
+    at_ = elements + whole_words(bytes);
+    return place_common(model, elements);
   }
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
@@ -283,15 +286,16 @@ class TapeCore : public TapeState {
                                    ~align);
   }
   static std::size_t whole_words(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
-  [[gnu::always_inline]] void* place(std::size_t header, std::size_t bytes) {
+  [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
     char* const elements = elements_at(header, bytes);
     at_ = elements + whole_words(bytes);
-    return elements - header;
+    return place_before(elements, header);
   }
-  [[gnu::always_inline]] Block* place_value(std::size_t header, std::size_t bytes) {
-    auto* b = static_cast<Block*>(place(header, bytes));
+  // The block of elements that lie there.
+  [[gnu::always_inline]] Block* place_before(char* elements, std::size_t header) {
+    auto* b = reinterpret_cast<Block*>(elements - header);
     b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
-    b->elements = reinterpret_cast<char*>(b) + header;
+    b->elements = elements;
     return b;
   }
   [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
@@ -301,15 +305,13 @@ class TapeCore : public TapeState {
     return b;
   }
   // The same where the model is common (Block::is_common).
-  [[gnu::always_inline]] Block* place_common(const Block& model, std::size_t bytes) {
-    auto* b = static_cast<Block*>(place(common_header, bytes));
+  [[gnu::always_inline]] Block* place_common(const Block& model, char* elements) {
+    Block* b = place_before(elements, common_header);
     // Field by field: to load them together would have to wait until each has left the store buffer.
     static_cast<BlockKind&>(*b) = model;
     b->refs.store(1, std::memory_order_relaxed);
     b->sizes()[0] = model.sizes()[0];
     b->sizes()[1] = model.sizes()[1];
-    b->base = b->holder = reinterpret_cast<Block*>(chunks_) - 1;
-    b->elements = reinterpret_cast<char*>(b) + common_header;
     return b;
   }
   void clear();
