@@ -88,7 +88,14 @@ template <class T>
 inline Block* room_for(Node& n) {
   if (n.slot || n.table->kind != OpTable::Kind::result) return nullptr;
   Node& whole = *n.inputs()[0].known_node();
-  Block* room = whole.table->room ? whole.table->room(whole, n) : nullptr;
+  Block* room = nullptr;
+  if (auto* const all = reinterpret_cast<Block*>(whole.slot)) {
+    room = static_cast<const PartsRoom*>(whole.op())->place_of(n.result_number());
+    room->refs.store(1, std::memory_order_relaxed);
+    retain_local(*all);
+  } else if (whole.table->room) {
+    room = whole.table->room(whole, n);
+  }
   n.slot = reinterpret_cast<std::uintptr_t>(room);
   return room;
 }

@@ -34,9 +34,16 @@ struct OpTable {
     result,
     leaf,
   } kind = Kind::plain;
-  // Of an op of kind `several`, in a values sweep: where the cotangent of one of its results may be written, as a block that
-  // the result's slot is to own then; null where there is no such place.
+  // Of an op of kind `several` whose op object begins with a PartsRoom, in a values sweep: where the cotangent of one of its results
+  // may be written, as a block that the result's slot is to own then; null where there is no such place.
   Block* (*room)(Node&, Node& result) = nullptr;
+};
+// Once the node of an op with `room` has a slot, that is an array of all its results' cotangents, for each of which there is a header.
+struct PartsRoom {
+  char* headers = nullptr;
+  std::uint32_t header = 0;  // bytes of each
+
+  Block* place_of(std::uint32_t k) const { return reinterpret_cast<Block*>(headers + k * header); }
 };
 
 // Of the nodes that hold the results of an op of kind `several`; their one input is the op's node.

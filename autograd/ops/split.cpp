@@ -22,18 +22,20 @@ using detail::TapeCore;
 // first. Those of equal parts that are stretches of memory may be written in place: the node's slot is an array of the input's
 // shape then, with a header for each part behind its elements.
 template <class T>
-struct Parts {
+struct Parts
+    : detail::
+          PartsRoom {  // header 0: of parts that TapeCore::record_parts did not make, or of several shapes
   std::uint32_t count;
   std::uint8_t axis;
-  bool drop;  // each part is one element wide, and lacks the axis
-  // Of parts that TapeCore::record_parts made, all of one shape; 0: others.
+  bool drop;                    // each part is one element wide, and lacks the axis
   std::uint8_t room_class = 0;  // of the array of cotangents, in its pool
-  std::uint32_t header = 0, part_bytes = 0;
-  char* headers = nullptr;  // in the array of cotangents
+  std::uint32_t part_bytes = 0;
 
+  Parts(std::size_t parts, std::uint8_t along, bool drops)
+      : count(static_cast<std::uint32_t>(parts)), axis(along), drop(drops) {}
   static Parts& of(Node& n) { return *static_cast<Parts*>(n.op()); }
   static Node& record(TapeCore& tape, Node* x, const Slice& part, std::size_t count) {
-    return record(tape, x, Parts{static_cast<std::uint32_t>(count), part.axis, part.drop});
+    return record(tape, x, Parts(count, part.axis, part.drop));
   }
   static Node& record(TapeCore& tape, Node* x, const Parts& parts) {
     Node* n = tape.record(&table, 1, sizeof(Parts) + parts.count * sizeof(Node*), nullptr);
@@ -81,7 +83,7 @@ struct Parts {
   static Block* room(Node& n, Node& result) {
     Parts& parts = of(n);
     if (parts.header == 0) return nullptr;
-    auto* whole = n.slot ? reinterpret_cast<Block*>(n.slot) : parts.make_room(n);
+    Block* const whole = parts.make_room(n);
     Block* b = parts.place_of(result.result_number());
     b->refs.store(1, std::memory_order_relaxed);
     detail::retain_local(*whole);
@@ -90,8 +92,6 @@ struct Parts {
   static constexpr OpTable table{"split", sweep, push, nullptr, OpTable::Kind::several, room};
 
  private:
-  Block* place_of(std::uint32_t k) const { return reinterpret_cast<Block*>(headers + k * header); }
-
   [[gnu::noinline]] Block* make_room(Node& n) {
     const Block &x = *n.inputs()[0].known_node()->value, &part = *results()[0]->value;
     detail::Pool& pool = detail::this_pool();
@@ -132,10 +132,11 @@ struct Parts {
   void settle_in_place(Node& n, Sweep& sweep) {
     Ref whole(reinterpret_cast<Block*>(std::exchange(n.slot, 0)));
     std::int32_t in_place = 0;
-    for (std::uint32_t k = 0; k < count; ++k) {
+    char* at = headers;
+    for (std::uint32_t k = 0; k < count; ++k, at += header) {
       Node& r = *results()[k];
-      if (r.slot == reinterpret_cast<std::uintptr_t>(place_of(k)) &&
-          place_of(k)->refs.load(std::memory_order_relaxed) == 1) {
+      if (r.slot == reinterpret_cast<std::uintptr_t>(at) &&
+          reinterpret_cast<Block*>(at)->refs.load(std::memory_order_relaxed) == 1) {
         r.slot = 0;
         ++in_place;
       } else {
@@ -216,7 +217,7 @@ bool show_parts(TapeCore& tape, const Handle::Contents& x, const Slice& part, st
   Size sizes[Shape::max_rank];
   const Block* model = tape.new_part(b.dtype, sizes, part.shape(b.sizes(), b.rank, sizes));
   if (!model) return false;
-  Parts<T> parts{static_cast<std::uint32_t>(count), part.axis, part.drop};
+  Parts<T> parts(count, part.axis, part.drop);
   parts.set_model(*model, b);
   tape.set_known_parts(record_parts(tape, x, parts, *model, parts.header, out));
   return true;
