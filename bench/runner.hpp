@@ -6,8 +6,10 @@
 //   interval(ratios(seconds[1], seconds[0]));                      // alternation by alternation
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <string>
 
 #include "unroll/autograd/block.hpp"
@@ -103,12 +105,17 @@ std::unique_ptr<Runner> in_process(std::string name, std::unique_ptr<Step> step,
 struct Turns {
   int alternations = 30;  // at least
   double seconds = 2;     // of wall time, at least
+  // A neighbour on the core slows code that decides much more than code that multiplies. An alternation is quiet when the first
+  // runner took at most `quiet` times its least; it goes on for up to `patience` times as long, until so many were.
+  double quiet = 1.15;
+  double patience = 4;
   // A turn takes as many steps as fill this: enough that the first, which finds the caches full of the others' data, does not
   // decide. A program that trains takes one step after the other.
   double turn_seconds = 1e-2;
   double rate = 0.01;
 };
-// Seconds per step, by runner and alternation. The runners are warm after it has begun.
+// Seconds per step, by runner and alternation: of the quiet ones, or the quietest if there were too few. The runners are warm after
+// it has begun.
 inline std::vector<std::vector<double>> take_turns(
     const std::vector<std::unique_ptr<Runner>>& runners, const Turns& turns) {
   std::vector<int> steps;
@@ -118,12 +125,30 @@ inline std::vector<std::vector<double>> take_turns(
         1, static_cast<int>(turns.turn_seconds / std::max(r->run(1, turns.rate).seconds, 1e-7))));
   }
   std::vector<std::vector<double>> seconds(runners.size());
-  const double start = wall_seconds();
-  for (int a = 0; a < turns.alternations || wall_seconds() - start < turns.seconds; ++a) {
+  const std::vector<double>& first = seconds[0];
+  const auto wanted = static_cast<std::size_t>(turns.alternations);
+  const auto quiet = [&] {
+    const double most = turns.quiet * *std::min_element(first.begin(), first.end());
+    return static_cast<std::size_t>(
+        std::count_if(first.begin(), first.end(), [&](double s) { return s <= most; }));
+  };
+  const auto passed = [start = wall_seconds()] { return wall_seconds() - start; };
+  while (first.size() < wanted || passed() < turns.seconds ||
+         (passed() < turns.patience * turns.seconds && quiet() < wanted)) {
     for (std::size_t k = 0; k < runners.size(); ++k)
       seconds[k].push_back(runners[k]->run(steps[k], turns.rate).seconds / steps[k]);
   }
-  return seconds;
+  std::vector<std::size_t> order(first.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return first[a] < first[b]; });
+  order.resize(std::max(wanted, quiet()));
+  std::sort(order.begin(), order.end());
+  std::vector<std::vector<double>> kept(runners.size());
+  for (std::size_t k = 0; k < runners.size(); ++k) {
+    for (const std::size_t a : order) kept[k].push_back(seconds[k][a]);
+  }
+  return kept;
 }
 
 inline std::vector<double> ratios(const std::vector<double>& above,
