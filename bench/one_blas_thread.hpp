@@ -4,7 +4,7 @@
 //     unroll::bench::one_blas_thread(argv);
 //
 // OpenBLAS makes its threads when it is loaded. Told later to use one, it lets the others sleep; but a process that has them counts
-// the owners of arrays by atomic instructions, which is a tenth of the smallest training step. So the program starts once more.
+// the owners of arrays by atomic instructions, some per cent of the smallest training steps. So the program starts once more.
 #pragma once
 
 #include <cblas.h>
