@@ -37,9 +37,8 @@ template <class T>
   if (op_bytes == 0) return op;
   void* const own = elementwise_op(n, results);
   constexpr std::size_t word = sizeof(void*);
-  for (std::size_t at = 0; at < op_bytes;
-       at += word) {  // a few of them: one call would take longer
-    asm("" : "+r"(at));
+  for (std::size_t at = 0; at < op_bytes; at += word) {
+    asm("" : "+r"(at));  // not to become one call, which takes longer for a few words
     std::memcpy(static_cast<char*>(own) + at, static_cast<const char*>(op) + at, word);
   }
   if (table.kept) {
