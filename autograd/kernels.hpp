@@ -50,9 +50,6 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
 template <class T>
 void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate = false);
-// The same for one contiguous row, where w has been used so before; false, with nothing done, where it has not.
-template <class T>
-bool row_by_matrix(const T* a, Block& w, bool transposed, T* c, bool accumulate);
 
 template <class T>
 struct Panels;  // both in kernels/packed_gemm.hpp

@@ -126,7 +126,7 @@ inline std::vector<std::vector<double>> take_turns(
   }
   std::vector<std::vector<double>> seconds(runners.size());
   const std::vector<double>& first = seconds[0];
-  const auto wanted = static_cast<std::size_t>(turns.alternations);
+  const auto wanted = static_cast<std::size_t>(std::max(turns.alternations, 1));
   const auto quiet = [&] {
     const double most = turns.quiet * *std::min_element(first.begin(), first.end());
     return static_cast<std::size_t>(

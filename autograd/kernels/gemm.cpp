@@ -304,19 +304,18 @@ const KeptForm<T>* kept_form(Block& w, bool transposed, Size rows, const Matrix<
 }  // namespace
 
 template <class T>
-bool row_by_matrix(const T* a, Block& w, bool transposed, T* c, bool accumulate) {
-  if (!w.packable) return false;
-  const std::uintptr_t state = w.packed_forms()[2 * transposed + 1].load(std::memory_order_acquire);
-  if (state <= 1) return false;
-  ++calls;
-  const KeptForm<T>& form = form_in<T>(state);
-  form.row(a, form.panels, c, accumulate);
-  return true;
-}
-template <class T>
 void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c, Size c_row,
                     bool accumulate) {
-  if (m == 1 && a.column == 1 && row_by_matrix(a.data, w, transposed, c, accumulate)) return;
+  if (m == 1 && w.packable && a.column == 1) {  // what a recurrent network does at each step
+    const std::uintptr_t state =
+        w.packed_forms()[2 * transposed + 1].load(std::memory_order_acquire);
+    if (state > 1) {
+      ++calls;
+      const KeptForm<T>& form = form_in<T>(state);
+      form.row(a.data, form.panels, c, accumulate);
+      return;
+    }
+  }
   const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
   const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
   const Matrix<T> b = transposed ? right.transposed() : right;
@@ -418,8 +417,6 @@ template class OuterRows<float>;
 template class OuterRows<double>;
 template class RightMatrix<float>;
 template class RightMatrix<double>;
-template bool row_by_matrix(const float*, Block&, bool, float*, bool);
-template bool row_by_matrix(const double*, Block&, bool, double*, bool);
 template void gemm_by_matrix(Size, const Matrix<float>&, Block&, bool, float*, Size, bool);
 template void gemm_by_matrix(Size, const Matrix<double>&, Block&, bool, double*, Size, bool);
 template void gemm(Size, Size, Size, Matrix<float>, Matrix<float>, float*, Size, bool);

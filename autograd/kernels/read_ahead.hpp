@@ -19,8 +19,8 @@ class ReadAhead {
   // until the next call.
   template <class T>
   [[gnu::always_inline]] const T* row(const Block& x, Block& w) {
-    for (Entry& e :
-         entries_) {  // an entry keeps its array, so no other elements can be where it expects some
+    // An entry keeps its array, so no other elements can be where it expects some.
+    for (Entry& e : entries_) {
       if (e.expected != x.elements || e.w != &w || e.used == e.count) continue;
       e.expected = x.data<T>() + w.sizes()[1];
       return e.rows->template data<T>() + e.used++ * w.sizes()[0];

@@ -119,10 +119,8 @@ struct Linear {
       }
     }
     if (bias) std::copy_n(bias->data<T>(), out, c);
-    if (!detail::row_by_matrix(x.data<T>(), w, true, c, bias != nullptr)) {
-      detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
-                             bias != nullptr);
-    }
+    detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
+                           bias != nullptr);
     return y;
   }
   template <class T>
@@ -192,11 +190,8 @@ struct Linear {
       const Size rows = x.sizes()[0], out = w.sizes()[0], in = w.sizes()[1];
       Block* sum = detail::writable_block(x_node->slot);
       Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), x));
-      T* const to = (sum ? sum : fresh.get())->template data<T>();
-      const T* const from = g->template data<T>();
-      if (rows != 1 || !detail::row_by_matrix(from, w, false, to, sum != nullptr)) {
-        detail::gemm_by_matrix(rows, Matrix<T>{from, out, 1}, w, false, to, in, sum != nullptr);
-      }
+      detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
+                             (sum ? sum : fresh.get())->template data<T>(), in, sum != nullptr);
       if (fresh) sweep.add_block<T>(*x_node, std::move(fresh));
     }
     if (w_node && sweep.wants(*w_node)) sweep.add_product<T>(*w_node, *g, x);

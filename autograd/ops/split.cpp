@@ -22,9 +22,8 @@ using detail::TapeCore;
 // first. Those of equal parts that are stretches of memory may be written in place: the node's slot is an array of the input's
 // shape then, with a header for each part behind its elements.
 template <class T>
-struct Parts
-    : detail::
-          PartsRoom {  // header 0: of parts that TapeCore::record_parts did not make, or of several shapes
+struct Parts : detail::PartsRoom {
+  // `header` is 0 for parts that TapeCore::record_parts did not make, or of several shapes.
   std::uint32_t count;
   std::uint8_t axis;
   bool drop;                    // each part is one element wide, and lacks the axis
