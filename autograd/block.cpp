@@ -172,31 +172,52 @@ Block* take_block(Pool& pool, std::size_t bytes) {
   return b;
 }
 
+// Each rarer kind of block has a function of its own, called last, so that the common kind pays for no registers to be saved.
 namespace {
-void drop_packed_forms(Block& b) {
+[[gnu::noinline]] void free_with_packed_forms(Block* b) {
   for (std::size_t i = 0; i < Block::packed_slots; ++i) {
-    const std::uintptr_t form = b.packed_forms()[i].load(std::memory_order_acquire);
+    const std::uintptr_t form = b->packed_forms()[i].load(std::memory_order_acquire);
     if (form > 1) release(reinterpret_cast<Block*>(form));
   }
+  b->packable = false;
+  b->rank = 0;
+  free_block(b);
+}
+// Its memory is the holder's, its elements are perhaps another's.
+[[gnu::noinline]] void free_in_tape(Block* b) {
+  Block *const base = b->base, *const holder = b->holder;
+  if (base != holder) release(base);
+  release(holder);
+}
+[[gnu::noinline]] void free_of_another_thread(Block* b) {
+  Block* const base = b->base;
+  b->pool->give_from_another_thread(b);
+  if (base) release(base);
 }
 }  // namespace
 
 void free_block(Block* b) {
-  Block* base = b->base;
-  if (b->packable) drop_packed_forms(*b);
-  if (b->in_tape) {  // its memory is the holder's, its elements are perhaps another's
-    Block* const holder = b->holder;
-    if (base != holder) release(base);
-    release(holder);
-    return;
-  }
+  if (b->packable) return free_with_packed_forms(b);
+  if (b->in_tape) return free_in_tape(b);
+  Block* const base = b->base;
   if (base) b->rank = 0;  // not like an array of these sizes
-  if (b->pool == current_pool) [[likely]] {
-    b->pool->give(b);
-  } else {
-    b->pool->give_from_another_thread(b);
-  }
+  if (b->pool != current_pool) return free_of_another_thread(b);
+  b->pool->give(b);
   if (base) release(base);  // what a view showed, which has no base in turn
+}
+
+Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes, std::size_t rank,
+                 std::size_t more) {
+  const Layout layout(element, sizes, rank);
+  const std::size_t header = pooled_header(layout.header, layout.bytes);
+  Block* b = pool.take(class_of(header + layout.bytes + more));
+  init_block(b, dtype, layout.packable, false, sizes, rank);
+  b->base = nullptr;
+  b->elements = reinterpret_cast<char*>(b) + header;
+  return b;
+}
+Block* new_block(Dtype dtype, std::size_t element, const Size* sizes, std::size_t rank) {
+  return new_block(this_pool(), dtype, element, sizes, rank);
 }
 
 Block* new_like_any(Pool& pool, const Block& model, std::size_t more) {
@@ -218,28 +239,6 @@ Block* new_like_any(Pool& pool, const Block& model, std::size_t more) {
   return b;
 }
 
-namespace {
-Block* view_header(Block* parent, Size offset, const Size* sizes, std::size_t rank,
-                   std::size_t numbers) {
-  Block* owner = parent->base && !parent->owns_part ? parent->base : parent;
-  Block* b = this_pool().take(class_of(sizeof(Block) + numbers * sizeof(Size)));
-  BlockKind kind{};  // written at once
-  kind.dtype = parent->dtype;
-  kind.rank = static_cast<std::uint8_t>(rank);
-  kind.contiguous = true;
-  kind.of_array = parent->base ? !parent->in_tape && parent->of_array : true;
-  kind.size_class = b->size_class;
-  static_cast<BlockKind&>(*b) = kind;
-  b->refs.store(1, std::memory_order_relaxed);
-  b->base = owner;
-  share(owner);
-  const Size width = parent->dtype == Dtype::f32 ? 4 : 8;
-  b->elements = static_cast<char*>(parent->elements) + offset * width;
-  copy_sizes(b->sizes(), sizes, rank);
-  return b;
-}
-}  // namespace
-
 Ref new_view(Block* parent, Size offset, const Size* sizes, std::size_t rank, const Size* strides) {
   Size expected = 1;
   bool contiguous = true;
@@ -248,20 +247,20 @@ Ref new_view(Block* parent, Size offset, const Size* sizes, std::size_t rank, co
     expected *= sizes[i];
   }
   if (contiguous || expected == 0) return new_contiguous_view(parent, offset, sizes, rank);
-  Block* b = view_header(parent, offset, sizes, rank, 2 * rank);
+  Block* b = new_view_header(parent, offset, sizes, rank, 2 * rank);
   b->contiguous = false;
   for (std::size_t i = 0; i < rank; ++i) b->sizes()[rank + i] = strides[i];
   return Ref(b);
 }
 
 Ref new_contiguous_view(Block* parent, Size offset, const Size* sizes, std::size_t rank) {
-  return Ref(view_header(parent, offset, sizes, rank, rank));
+  return Ref(new_view_header(parent, offset, sizes, rank, rank));
 }
 
 Ref own_share(Block* b) {
   if (!b->in_tape) return Ref::share(b);
   const std::size_t element = b->dtype == Dtype::f32 ? 4 : 8;
-  Ref copy(new_block(this_pool(), b->dtype, element, b->sizes(), b->rank));
+  Ref copy(new_block(b->dtype, element, b->sizes(), b->rank));
   std::memcpy(copy->elements, b->elements, static_cast<std::size_t>(b->size()) * element);
   return copy;
 }

@@ -142,7 +142,7 @@ struct Block : BlockKind {
   std::atomic<std::uintptr_t>* packed_forms() {
     return reinterpret_cast<std::atomic<std::uintptr_t>*>(sizes() + 2);
   }
-  bool has_packed_form() const {
+  [[gnu::noinline]] bool has_packed_form() const {
     auto* forms = const_cast<Block*>(this)->packed_forms();
     for (std::size_t i = 0; i < packed_slots; ++i) {
       if (forms[i].load(std::memory_order_relaxed) > 1) return true;
@@ -150,7 +150,7 @@ struct Block : BlockKind {
     return false;
   }
   // May the holder of one reference write to it?
-  bool exclusive() const {
+  [[gnu::always_inline]] bool exclusive() const {
     return refs.load(std::memory_order_acquire) == 1 && (base == nullptr || owns_part) &&
            contiguous && !(packable && has_packed_form());
   }
@@ -269,31 +269,15 @@ struct Layout {
   return b;
 }
 
-// From the beginning of a block in a pool to its elements: large arrays start on a cache line; small ones follow their header,
-// to stay in one or two lines.
-inline std::size_t pooled_header(std::size_t header, std::size_t bytes) {
-  const std::size_t align = bytes >= 64 ? 63 : 15;
-  return (header + align) & ~align;
-}
 // With `more` bytes for other uses at the end.
-inline Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes,
-                        std::size_t rank, std::size_t more = 0) {
-  const Layout layout(element, sizes, rank);
-  const std::size_t header = pooled_header(layout.header, layout.bytes);
-  Block* b = take_block(pool, header + layout.bytes + more);
-  init_block(b, dtype, layout.packable, false, sizes, rank);
-  b->base = nullptr;
-  b->elements = reinterpret_cast<char*>(b) + header;
-  return b;
-}
+Block* new_block(Pool& pool, Dtype dtype, std::size_t element, const Size* sizes, std::size_t rank,
+                 std::size_t more = 0);
+// From this thread's pool.
+Block* new_block(Dtype dtype, std::size_t element, const Size* sizes, std::size_t rank);
 
 template <class T>
-Ref new_block(Pool& pool, const Shape& shape) {
-  return Ref(new_block(pool, dtype_of<T>, sizeof(T), shape.begin(), shape.rank()));
-}
-template <class T>
 Ref new_block(const Shape& shape) {
-  return new_block<T>(local_pool(), shape);
+  return Ref(new_block(dtype_of<T>, sizeof(T), shape.begin(), shape.rank()));
 }
 
 // A block that shows `parent`'s elements from `offset` on, with another shape and other strides (in elements).

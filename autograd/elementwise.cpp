@@ -1,8 +1,5 @@
 // Elementwise ops: computing their results and recording them.
-#include "unroll/autograd/elementwise.hpp"
-
-#include <memory>
-
+#include "unroll/autograd/elementwise_alike.hpp"
 #include "unroll/autograd/kernels/strided_map.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
@@ -25,84 +22,6 @@ template <class T>
     out[k] = y[k]->template data<T>();
   }
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
-}
-
-// Copies the op object into its node, which has `size` elements in one order, in calls of so many each, with room for what it keeps;
-// returns it.
-template <class T>
-[[gnu::always_inline]] inline const void* own_op(const ElementwiseTable<T>& table, TapeCore& tape,
-                                                 Node& n, std::size_t results, Size size,
-                                                 const void* op, std::size_t op_bytes,
-                                                 Size calls = 1) {
-  if (op_bytes == 0) return op;
-  void* const own = elementwise_op(n, results);
-  constexpr std::size_t word = sizeof(void*);
-  for (std::size_t at = 0; at < op_bytes; at += word) {
-    asm("" : "+r"(at));  // not to become one call, which takes longer for a few words
-    std::memcpy(static_cast<char*>(own) + at, static_cast<const char*>(op) + at, word);
-  }
-  if (table.kept) {
-    const auto bytes = static_cast<std::size_t>(calls * table.kept(own, size)) * sizeof(T);
-    *static_cast<void**>(own) = tape.keep(bytes);
-  }
-  return own;
-}
-
-// Is it a vector with the elements of a matrix that has one row?
-bool is_row(const Block& v, Size rows, Size columns) {
-  return v.rank == 1 && v.contiguous && rows == 1 && v.sizes()[0] == columns;
-}
-
-// An op all of whose operands are on one tape and have the elements of the first, a small matrix, in their order: nothing is left to
-// look at, and the results' headers are copies of its own. False, with nothing done, for any other.
-template <class T, std::size_t N>
-[[gnu::always_inline]] inline bool apply_alike(const ElementwiseTable<T>& table,
-                                               const Var<T>* const* inputs, Var<T>* results,
-                                               const void* op, std::size_t op_bytes) {
-  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
-  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
-  const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
-  const Handle::Contents first = inputs[0]->handle().contents();
-  const Block& x = *first.block;
-  if (!first.tape || !table.all_recorded || !x.is_common()) return false;
-  // Read once: what is written below could be the same for all that the compiler knows.
-  const Handle::Origin origin = inputs[0]->handle().origin();
-  const std::uint32_t bits = x.bits();
-  const Size rows = x.sizes()[0], columns = x.sizes()[1];
-  auto* tape = static_cast<TapeCore*>(first.tape);
-  const Size size = rows * columns;
-  const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-  Input* const own =
-      K > 1 ? tape->inputs_of_several(count, node_op) : tape->inputs_of_next(bytes, count, node_op);
-  const T* p[room];
-  own[0] = Input(first.node);
-  p[0] = x.template data<T>();
-#pragma GCC unroll 3
-  for (std::size_t i = 1; i < count; ++i) {
-    Node* const node = inputs[i]->handle().node_of(origin);
-    if (!node) return false;
-    const Block& other = *node->value;
-    const bool same =
-        other.bits() == bits && other.sizes()[0] == rows && other.sizes()[1] == columns;
-    if (!same && !is_row(other, rows, columns)) return false;
-    own[i] = Input(node);
-    p[i] = other.template data<T>();
-  }
-  Node* n = K > 1 ? tape->record_several(&table, count, node_op)
-                  : tape->record_alike(x, bytes, own, &table, count, node_op);
-  op = own_op(table, *tape, *n, K, size, op, op_bytes);
-  T* out[results_room];
-  for (std::size_t k = 0; k < K; ++k) {
-    Node* r = n;
-    if (K > 1) {
-      r = tape->record_result(*n, static_cast<std::uint32_t>(k), tape->new_common(x, bytes));
-      static_cast<Node**>(n->op())[k] = r;
-    }
-    out[k] = r->value->template data<T>();
-    std::construct_at(results + k, Handle(r, tape));
-  }
-  if (size > 0) table.forward(out, p, nullptr, size, 0, op);
-  return true;
 }
 
 // The Vars of the values y of n, or of constants where there is no tape; each of several gets a node of its own.
@@ -204,7 +123,7 @@ template <class T, std::size_t N>
 template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
-  if (apply_alike<T, N>(table, inputs, results, op, op_bytes)) return;
+  if (apply_alike<T, N>(table, inputs, results, op, op_bytes, CalledKernel{table})) return;
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
 

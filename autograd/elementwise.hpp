@@ -170,7 +170,7 @@ void for_each_result(const Y& y, F&& f) {
 // The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
 // all of an array here too.
 template <std::size_t In, std::size_t Out, class T, class F>
-void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
+[[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
   using L = Lane<T>;
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;
@@ -263,20 +263,27 @@ struct DeclaredOp {
       map_lanes<In, Out>(out, in, step, n, accumulate, f);
     }
   }
-  static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
-                      const void*) {
-    map<N, 1>(out, in, step, n, 0, [](const auto& x, auto& y) {
+  // Over lanes: y = f(x...), and the inputs' cotangents from g, y, x....
+  struct Function {
+    void operator()(const auto& x, auto& y) const {
       y[0] = [&]<std::size_t... I>(std::index_sequence<I...>) { return Op::f(x[I]...); }
       (std::make_index_sequence<N>{});
-    });
-  }
-  static void backward(T* const* out, const T* const* in, const Size* step, Size n,
-                       unsigned accumulate, const void*) {
-    map<2 + N, N>(out, in, step, n, accumulate, [](const auto& v, auto& d) {
+    }
+  };
+  struct Derivatives {
+    void operator()(const auto& v, auto& d) const {
       std::array<Lane<T>, N> x;
       std::copy_n(v.begin() + 2, N, x.begin());
       for_each_input([&](auto i) { d[i] = times<Lane<T>>(partial<i>(v[1], x), v[0]); });
-    });
+    }
+  };
+  static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
+                      const void*) {
+    map<N, 1>(out, in, step, n, 0, Function{});
+  }
+  static void backward(T* const* out, const T* const* in, const Size* step, Size n,
+                       unsigned accumulate, const void*) {
+    map<2 + N, N>(out, in, step, n, accumulate, Derivatives{});
   }
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
     const Var<T> g = sweep.take<T>(n);

@@ -1,13 +1,10 @@
 // Elementwise ops: the cotangents of their inputs.
+#include "unroll/autograd/elementwise_alike.hpp"
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/kernels/strided_map.hpp"
 
 namespace unroll::detail {
 namespace {
-
-Node& result_node(Node& n, std::size_t K, std::size_t k) {
-  return K > 1 ? *static_cast<Node**>(n.op())[k] : n;
-}
 
 // What a node's inputs are to get: computed cotangents, or the result's own.
 struct Wanted {
@@ -84,146 +81,12 @@ template <class T>
   }
 }
 
-// Where the cotangent of one of several results may be written: its slot's from then on. Null where there is no such place.
-inline Block* room_for(Node& n) {
-  if (n.slot || n.table->kind != OpTable::Kind::result) return nullptr;
-  Node& whole = *n.inputs()[0].known_node();
-  Block* room = nullptr;
-  if (auto* const all = reinterpret_cast<Block*>(whole.slot)) {
-    room = static_cast<const PartsRoom*>(whole.op())->place_of(n.result_number());
-    room->refs.store(1, std::memory_order_relaxed);
-    retain_local(*all);
-  } else if (whole.table->room) {
-    room = whole.table->room(whole, n);
-  }
-  n.slot = reinterpret_cast<std::uintptr_t>(room);
-  return room;
-}
-
 // A cotangent of zeros, for a result that none reached, as a slot holds it.
 template <class T>
 [[gnu::noinline]] std::uintptr_t zero_slot(const Block& y) {
   Block* const b = new_like(this_pool(), y);
   std::fill_n(b->data<T>(), b->size(), T(0));
   return reinterpret_cast<std::uintptr_t>(b);
-}
-
-// Gives g, which has the elements of y in their order, to a target; the last one of several gets the block itself.
-template <class T>
-[[gnu::always_inline]] inline void pass_on(Node& target, Block*& g, bool last, const Block& y,
-                                           Sweep& sweep) {
-  const T* const from = g->data<T>();
-  if (Block* sum = writable_block(target.slot)) {
-    T* const to = sum->data<T>();
-    for_each_lane<T>(y.size(), [&](auto load, auto store) { store(to, load(to) + load(from)); });
-    return;
-  }
-  if (Block* room = room_for(target)) {
-    T* const to = room->data<T>();
-    for_each_lane<T>(y.size(), [&](auto load, auto store) { store(to, load(from)); });
-    return;
-  }
-  Ref d = last ? Ref(std::exchange(g, nullptr)) : Ref::share(g);
-  if (target.slot == 0 && target.value->rank == y.rank) {
-    target.slot = reinterpret_cast<std::uintptr_t>(d.give());
-  } else {
-    sweep.add_same_size<T>(target, std::move(d));
-  }
-}
-
-// Where a kernel writes the cotangents of a node's operands: into a sum that is there already (in f(x, x), also the cotangent of
-// the first x), into room that a split has, over the result's own cotangent, or into new blocks.
-template <class T, std::size_t room>
-struct Destinations {
-  T* out[room];
-  unsigned accumulate = 0;
-  // Blocks to be added to what cannot be written to.
-  std::size_t late_count = 0;
-  Node* late_target[room];
-  Block* late[room];
-
-  // `g`: a block of the result's rank that may be written over, or null; it is taken.
-  [[gnu::always_inline]] void choose(std::size_t i, Node& m, Block*& g, std::size_t rank) {
-    if (Block* sum = writable_block(m.slot)) {
-      accumulate |= 1U << i;
-      out[i] = sum->data<T>();
-      return;
-    }
-    if (Block* place = room_for(m)) {
-      out[i] = place->data<T>();
-      return;
-    }
-    const Block& x = *m.value;
-    Block* d = g && x.rank == rank ? std::exchange(g, nullptr) : new_like(this_pool(), x);
-    out[i] = d->data<T>();
-    if (m.slot == 0) {
-      m.slot = reinterpret_cast<std::uintptr_t>(d);
-    } else {
-      late_target[late_count] = &m;
-      late[late_count++] = d;
-    }
-  }
-  // Once the kernel has run.
-  void deliver(Sweep& sweep) const {
-    for (std::size_t k = 0; k < late_count; ++k) sweep.add_block<T>(*late_target[k], Ref(late[k]));
-  }
-};
-
-// A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for a cotangent that is not one whole
-// array.
-template <class T, std::size_t N>
-bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
-  auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
-  if (!g || !g->contiguous) return false;
-  n.slot = 0;
-  Node* before = nullptr;
-#pragma GCC unroll 3
-  for (std::size_t i = 0; i < N; ++i) {
-    if (table.unit[i] != 1 || !sweep.wants(n, i)) continue;
-    if (before) pass_on<T>(*before, g, false, *n.value, sweep);
-    before = n.inputs()[i].node();
-  }
-  if (before) pass_on<T>(*before, g, true, *n.value, sweep);
-  if (g) release_own(g);
-  return true;
-}
-
-// A node that was recorded by apply_alike (hence table.all_recorded), each of whose operands gets a cotangent: computed or, beside
-// such, a copy of the result's own. False, with nothing done, for others.
-template <class T, std::size_t N>
-bool sweep_alike(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
-  constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
-  const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
-  for (std::size_t i = 0; !sweep.wants_all() && i < count; ++i) {
-    if (!sweep.wants(*n.inputs()[i].known_node())) return false;
-  }
-  Block* g[results_room];
-  const T* in[room + 2 * results_room];
-  for (std::size_t k = 0; k < K; ++k) {
-    const Node& r = result_node(n, K, k);
-    g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);
-    if (!g[k] || !g[k]->contiguous) return false;
-    in[k] = g[k]->template data<T>();
-    in[K + k] = r.value->data<T>();
-  }
-  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
-  Block* over = K == 1 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
-  Destinations<T, room> to;
-#pragma GCC unroll 3
-  for (std::size_t i = 0; i < count; ++i) {
-    Node& m = *n.inputs()[i].known_node();
-    in[2 * K + i] = m.value->data<T>();
-    to.choose(i, m, over, 2);
-  }
-  if (const Size size = product(result_node(n, K, 0).value->sizes(), 2)) {
-    table.backward(to.out, in, nullptr, size, to.accumulate, elementwise_op(n, K));
-  }
-  to.deliver(sweep);
-  if (over) release_own(over);
-  for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release_own(g[k]);
-  }
-  return true;
 }
 
 // The same for a node that apply_to_parts recorded; operands that want no cotangent get none.
@@ -345,7 +208,7 @@ template <class T, std::size_t N>
   }
   if (computes) {
     if (const Size size = y.size()) {
-      table.backward(to.out, in, numbers ? step : nullptr, size, to.accumulate,
+      table.backward(to.out.data(), in, numbers ? step : nullptr, size, to.accumulate,
                      elementwise_op(n, K));
     }
     to.deliver(sweep);
@@ -370,7 +233,7 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
     if (N > 0 && table.only_passes_on) {
       if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
     } else {
-      if (n.alike && sweep_alike<T, N>(n, sweep, table)) return;
+      if (n.alike && sweep_alike<T, N>(n, sweep, table, CalledKernel{table})) return;
     }
   }
   bool any = K == 1;

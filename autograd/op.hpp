@@ -84,6 +84,9 @@ struct GeneralOp {
     if constexpr (requires { Op::template sweep_values<T>(n, sweep); }) {
       if (!sweep.recorded() && Op::template sweep_values<T>(n, sweep)) return;
     }
+    sweep_by_rules(n, sweep);
+  }
+  [[gnu::noinline]] static void sweep_by_rules(Node& n, Sweep& sweep) {
     const Var<T> g = sweep.take<T>(n);
     const Var<T> y = sweep.of_node<T>(n);
     const auto x = inputs(n, sweep);

@@ -112,6 +112,13 @@ Pool& lease_pool();
   return current_pool ? *current_pool : lease_pool();
 }
 
+// From the beginning of a block in a pool to its elements: large arrays start on a cache line; small ones follow their header,
+// to stay in one or two lines.
+constexpr std::size_t pooled_header(std::size_t header, std::size_t bytes) {
+  const std::size_t align = bytes >= 64 ? 63 : 15;
+  return (header + align) & ~align;
+}
+
 // Lets go of a block that is most likely this thread's own and nobody else's, such as a cotangent.
 [[gnu::always_inline]] inline void release_own(Block* b) {
   if (b->refs.load(std::memory_order_acquire) == 1 && !b->base && !b->packable &&
@@ -132,11 +139,32 @@ Block* new_like_any(Pool& pool, const Block& model, std::size_t more);
   return new_like_any(pool, model, more);
 }
 
+// A view without gaps, with room for so many numbers behind its header. See new_view.
+[[gnu::always_inline]] inline Block* new_view_header(Block* parent, Size offset, const Size* sizes,
+                                                     std::size_t rank, std::size_t numbers) {
+  Block* const owner = parent->base && !parent->owns_part ? parent->base : parent;
+  Block* const b = this_pool().take(class_of(sizeof(Block) + numbers * sizeof(Size)));
+  BlockKind kind{};  // written at once
+  kind.dtype = parent->dtype;
+  kind.rank = static_cast<std::uint8_t>(rank);
+  kind.contiguous = true;
+  kind.of_array = parent->base ? !parent->in_tape && parent->of_array : true;
+  kind.size_class = b->size_class;
+  static_cast<BlockKind&>(*b) = kind;
+  b->refs.store(1, std::memory_order_relaxed);
+  b->base = owner;
+  share(owner);
+  const Size width = parent->dtype == Dtype::f32 ? 4 : 8;
+  b->elements = static_cast<char*>(parent->elements) + offset * width;
+  copy_sizes(b->sizes(), sizes, rank);
+  return b;
+}
+
 // Memory for the result of an op: of the next node where there is a tape.
 template <class T>
 Block* new_result(TapeCore* tape, const Size* sizes, std::size_t rank) {
   return tape ? tape->new_value(dtype_of<T>, sizes, rank)
-              : new_block(this_pool(), dtype_of<T>, sizeof(T), sizes, rank);
+              : new_block(dtype_of<T>, sizeof(T), sizes, rank);
 }
 // The same for a result of the model's type and shape, with `n` elements.
 inline Block* new_result_like(TapeCore* tape, const Block& model, Size n) {
@@ -144,7 +172,7 @@ inline Block* new_result_like(TapeCore* tape, const Block& model, Size n) {
 }
 
 // May the holder of one reference write to it, and are its elements in order?
-inline Block* writable_block(std::uintptr_t slot) {
+[[gnu::always_inline]] inline Block* writable_block(std::uintptr_t slot) {
   auto* b = reinterpret_cast<Block*>(slot & 1 ? 0 : slot);
   return b && b->exclusive() ? b : nullptr;
 }

@@ -58,7 +58,7 @@ Ref contiguous(Block* b) {
 }
 
 Ref scalar_block(double x, Dtype dtype) {
-  Block* b = new_block(local_pool(), dtype, dtype == Dtype::f32 ? 4 : 8, nullptr, 0);
+  Block* b = new_block(dtype, dtype == Dtype::f32 ? 4 : 8, nullptr, 0);
   if (dtype == Dtype::f32) {
     *b->data<float>() = static_cast<float>(x);
   } else {

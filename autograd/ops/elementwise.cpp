@@ -1,16 +1,85 @@
 // The built-in elementwise ops, compiled once for float and double.
 #include "unroll/autograd/ops/elementwise.hpp"
 
-#include "unroll/autograd/elementwise.hpp"
+#include "unroll/autograd/elementwise_alike.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
 namespace unroll {
 namespace detail {
 
+namespace {
+
+// What cells are made of: these get the short paths (elementwise_alike.hpp) to themselves.
+template <class Op, class... Others>
+constexpr bool among = (std::is_same_v<Op, Others> || ...);
+template <class Op>
+constexpr bool in_cells = among<Op, Add, Sub, Mul, Tanh, Sigmoid>;
+
+template <class Op, class T, std::size_t N>
+struct CellOp : DeclaredOp<Op, T, N> {
+  using Declared = DeclaredOp<Op, T, N>;
+
+  struct Kernel {
+    template <std::size_t Out>
+    [[gnu::always_inline]] void forward(const std::array<T*, Out>& out,
+                                        const std::array<const T*, N>& in, Size n,
+                                        const void*) const {
+      if (!op_costly<Op> && n % Size{Lane<T>::width} == 0) {
+        map_whole_lanes<N, 1>(out.data(), in.data(), n, 0, typename Declared::Function{});
+      } else {
+        const auto to = out;  // copies, so that the others need no memory
+        const auto from = in;
+        Declared::forward(to.data(), from.data(), nullptr, n, 0, nullptr);
+      }
+    }
+    template <std::size_t In>
+    [[gnu::always_inline]] void backward(const std::array<T*, N>& out,
+                                         const std::array<const T*, In>& in, Size n,
+                                         unsigned accumulate, const void*) const {
+      if (n % Size{Lane<T>::width} == 0) {
+        map_whole_lanes<2 + N, N>(out.data(), in.data(), n, accumulate,
+                                  typename Declared::Derivatives{});
+      } else {
+        const auto to = out;
+        const auto from = in;
+        Declared::backward(to.data(), from.data(), nullptr, n, accumulate, nullptr);
+      }
+    }
+  };
+  static void sweep(Node& n, Sweep& sweep) {
+    if (!sweep.recorded()) {
+      if constexpr (table.only_passes_on) {
+        if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
+      } else {
+        if (n.alike && sweep_alike<T, N>(n, sweep, table, Kernel{})) return;
+      }
+    }
+    sweep_elementwise<T, N>(n, sweep);
+  }
+  static constexpr ElementwiseTable<T> table = [] {
+    ElementwiseTable<T> t = Declared::table();
+    t.sweep = sweep;
+    return t;
+  }();
+};
+
+}  // namespace
+
 template <class Op, class T, class... X>
 Var<T> builtin(const X&... x) {
-  return apply_declared<Op, T>(x...);
+  if constexpr (in_cells<Op>) {
+    constexpr std::size_t N = sizeof...(X);
+    using Rules = CellOp<Op, T, N>;
+    const Var<T>* inputs[] = {&x...};
+    Var<T> y;
+    if (!apply_alike<T, N>(Rules::table, inputs, &y, nullptr, 0, typename Rules::Kernel{})) {
+      apply_elementwise<T, N>(Rules::table, inputs, &y, nullptr, 0);
+    }
+    return y;
+  } else {
+    return apply_declared<Op, T>(x...);
+  }
 }
 
 namespace {

@@ -177,7 +177,7 @@ struct Linear {
   }
   // The rules below for matrices: what a recurrent network does at each step.
   template <class T>
-  static bool sweep_values(Node& n, Sweep& sweep) {
+  [[gnu::always_inline]] static bool sweep_values(Node& n, Sweep& sweep) {
     const Input of_x = n.inputs()[0];
     Node *const x_node = of_x.node(), *const w_node = n.inputs()[1].node();
     Block& x = *(x_node ? x_node->value : of_x.constant());

@@ -175,7 +175,8 @@ Var<T> index(const Var<T>& x, Size axis, Size i) {
   if (i < 0) i += n;
   if (!c.tape && a == 0 && Slice::shows_rows(b)) {
     const Size row = detail::product(b.sizes() + 1, b.rank - 1u);
-    return Var<T>(Handle(detail::new_contiguous_view(&b, i * row, b.sizes() + 1, b.rank - 1u)));
+    const std::size_t rank = b.rank - 1u;
+    return Var<T>(Handle(Ref(detail::new_view_header(&b, i * row, b.sizes() + 1, rank, rank))));
   }
   return apply(Slice{static_cast<std::uint8_t>(a), true, i, 1, 1}, x);
 }

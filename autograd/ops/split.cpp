@@ -39,6 +39,7 @@ struct Parts : detail::PartsRoom {
   static Node& record(TapeCore& tape, Node* x, const Parts& parts) {
     Node* n = tape.record(&table, 1, sizeof(Parts) + parts.count * sizeof(Node*), nullptr);
     n->inputs()[0] = detail::Input(x);
+    n->alike = true;
     new (n->op()) Parts(parts);
     return *n;
   }
@@ -82,7 +83,9 @@ struct Parts : detail::PartsRoom {
   static Block* room(Node& n, Node& result) {
     Parts& parts = of(n);
     if (parts.header == 0) return nullptr;
-    Block* const whole = parts.make_room(n);
+    Block* whole = parts.known_room(n);
+    if (!whole) whole = parts.make_room(n);
+    n.slot = reinterpret_cast<std::uintptr_t>(whole);
     Block* b = parts.place_of(result.result_number());
     b->refs.store(1, std::memory_order_relaxed);
     detail::retain_local(*whole);
@@ -91,24 +94,28 @@ struct Parts : detail::PartsRoom {
   static constexpr OpTable table{"split", sweep, push, nullptr, OpTable::Kind::several, room};
 
  private:
+  // An array that served a split like this one, and is the next of its class: nobody writes to the headers of parts, so all of them
+  // are there. Null where there is none.
+  [[gnu::always_inline]] Block* known_room(Node& n) {
+    const Block &x = *n.inputs()[0].known_node()->value, &part = *results()[0]->value;
+    detail::Pool& pool = detail::this_pool();
+    Block* const whole = pool.next(room_class);
+    if (!whole || !whole->has_parts || x.packable || !whole->same_form(x) || !whole->same_shape(x))
+      return nullptr;
+    char* const behind = headers_of(*whole);
+    const Block& first = *reinterpret_cast<const Block*>(behind);
+    if (!first.same_form(part) || !first.same_shape(part)) return nullptr;
+    headers = behind;
+    pool.take(room_class);
+    whole->refs.store(1, std::memory_order_relaxed);
+    whole->base = nullptr;
+    return whole;
+  }
   [[gnu::noinline]] Block* make_room(Node& n) {
     const Block &x = *n.inputs()[0].known_node()->value, &part = *results()[0]->value;
     detail::Pool& pool = detail::this_pool();
-    if (Block* b = pool.next(room_class);
-        b && b->has_parts && !x.packable && b->same_form(x) && b->same_shape(x)) {
-      headers = headers_of(*b);
-      if (const Block& first = *place_of(0); first.same_form(part) && first.same_shape(part)) {
-        // It served a split like this one, and nobody writes to the headers of parts: all of them are there.
-        b = pool.take(room_class);
-        b->refs.store(1, std::memory_order_relaxed);
-        b->base = nullptr;
-        n.slot = reinterpret_cast<std::uintptr_t>(b);
-        return b;
-      }
-    }
     Block* whole = detail::new_like(pool, x, room_behind());
     whole->has_parts = true;
-    n.slot = reinterpret_cast<std::uintptr_t>(whole);
     T* elements = whole->template data<T>();
     headers = headers_of(*whole);
     Block* first = detail::place_header(place_of(0), part, header, whole);
