@@ -1,9 +1,5 @@
 #include "unroll/autograd/block.hpp"
 
-#if __has_include(<sys/single_threaded.h>)
-#include <sys/single_threaded.h>
-#endif
-
 #include <mutex>
 
 #include "unroll/autograd/pool.hpp"
@@ -24,24 +20,9 @@ void* system_memory(std::size_t bytes) {
 
 constinit thread_local Pool* current_pool = nullptr;
 
-// The C library knows, where it tells.
-bool single_thread() {
-#if __has_include(<sys/single_threaded.h>)
-  return __libc_single_threaded != 0;
-#else
-  return false;
-#endif
-}
-void share(Block* b) {
-  if (b->counted_by_holder()) {
-    if (b->base != b->holder) share(b->base);
-    b = b->holder;
-  }
-  if (single_thread()) {
-    retain_local(*b);
-  } else {
-    b->refs.fetch_add(1, std::memory_order_relaxed);
-  }
+void share_counted_by_holder(Block* b) {
+  if (b->base != b->holder) share(b->base);
+  share(b->holder);
 }
 void drop_share(Block* b) {
   if (single_thread()) {

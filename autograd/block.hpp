@@ -8,6 +8,10 @@
 // block that has strides and keeps the block with the elements alive.
 #pragma once
 
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
 #include <atomic>
 #include <cstddef>
 #include <cstring>
@@ -160,10 +164,33 @@ static_assert(sizeof(Block) == 32);
 void free_block(Block* b);  // returns it to its pool; lets go of its base
 Block* take_block(Pool& pool, std::size_t bytes);
 
+// Of a block that other threads cannot know; one who lets go is not the last.
+inline void retain_local(Block& b) {
+  b.refs.store(b.refs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+inline void release_local(Block& b) {
+  b.refs.store(b.refs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+}
+
 // Does the process have one thread? Then nothing needs an atomic read-modify-write, which waits until all that was written before
 // has left the store buffer.
-bool single_thread();
-void share(Block* b);       // takes one more share
+inline bool single_thread() {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;  // the C library knows, where it tells
+#else
+  return false;
+#endif
+}
+void share_counted_by_holder(Block* b);
+// Takes one more share.
+inline void share(Block* b) {
+  if (b->counted_by_holder()) return share_counted_by_holder(b);
+  if (single_thread()) {
+    retain_local(*b);
+  } else {
+    b->refs.fetch_add(1, std::memory_order_relaxed);
+  }
+}
 void drop_share(Block* b);  // of a block that had other owners a moment ago
 [[gnu::always_inline]] inline void release(Block* b) {
   // A sole owner needs no atomic read-modify-write: nobody else can be counting.
@@ -172,14 +199,6 @@ void drop_share(Block* b);  // of a block that had other owners a moment ago
   } else {
     drop_share(b);
   }
-}
-
-// The same for a block that other threads cannot know; here one who lets go is not the last.
-inline void retain_local(Block& b) {
-  b.refs.store(b.refs.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-inline void release_local(Block& b) {
-  b.refs.store(b.refs.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 
 // An owning pointer to a block.

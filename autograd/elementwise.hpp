@@ -170,7 +170,8 @@ void for_each_result(const Y& y, F&& f) {
 // The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
 // all of an array here too.
 template <std::size_t In, std::size_t Out, class T, class F>
-[[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n, unsigned accumulate, F f) {
+[[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n,
+                                                   unsigned accumulate, F f) {
   using L = Lane<T>;
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;

@@ -197,7 +197,8 @@ struct Destinations {
 // A dense node that only passes its cotangent on, as a sum does. False, with nothing done, for a cotangent that is not one whole
 // array.
 template <class T, std::size_t N>
-[[gnu::always_inline]] inline bool sweep_sum(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+[[gnu::always_inline]] inline bool sweep_sum(Node& n, Sweep& sweep,
+                                             const ElementwiseTable<T>& table) {
   auto* g = reinterpret_cast<Block*>(n.slot & 1 ? 0 : n.slot);
   if (!g || !g->contiguous) return false;
   n.slot = 0;

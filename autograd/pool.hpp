@@ -28,12 +28,24 @@ constexpr Size class_bytes(std::size_t c) {
   const Size power = Size{64} << (c / 2);
   return c % 2 == 0 ? power : power + power / 2;
 }
-constexpr std::size_t class_of(std::size_t bytes) {
+constexpr std::size_t class_of_large(std::size_t bytes) {
   if (bytes <= 64) return 0;
   const std::size_t k =
       static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^k < bytes <= 2^(k+1)
   const std::size_t power = std::size_t{1} << k;
   return bytes <= power + power / 2 ? 2 * (k - 6) + 1 : 2 * (k - 6) + 2;
+}
+// Of small sizes, in steps of 32 bytes, which no class divides: looked up, since nothing can be done until the class is known.
+constexpr auto small_classes = [] {
+  std::array<std::uint8_t, 65> classes{};
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    classes[i] = static_cast<std::uint8_t>(class_of_large(32 * i));
+  }
+  return classes;
+}();
+constexpr std::size_t class_of(std::size_t bytes) {
+  const std::size_t step = (bytes + 31) / 32;
+  return step < small_classes.size() ? small_classes[step] : class_of_large(bytes);
 }
 
 constexpr auto class_sizes = [] {

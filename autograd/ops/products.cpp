@@ -161,11 +161,11 @@ struct Linear {
                              [&](auto load, auto store) { store(out, load(b) + load(product)); });
   }
   template <class T>
-  static void add_to_bias(Sweep& sweep, Node& bias, Block& g) {
-    if (Block* sum = detail::writable_block(bias.slot); sum && g.sizes()[0] == 1) {
+  static void add_to_bias(Sweep& sweep, Node& bias, Block& g, Size rows) {
+    if (Block* sum = detail::writable_block(bias.slot); sum && rows == 1) {
       T* const to = sum->data<T>();
       const T* const from = g.data<T>();
-      detail::for_each_lane<T>(g.sizes()[1],
+      detail::for_each_lane<T>(sum->sizes()[0],
                                [&](auto load, auto store) { store(to, load(to) + load(from)); });
     } else {
       sweep.add(bias, detail::Broadcasted<T>{Var<T>(Handle::borrow(&g))});
@@ -175,7 +175,7 @@ struct Linear {
   Block* value(TapeCore* tape, Block& x, Block& w) const {
     return compute<T>(tape, x, w, nullptr);
   }
-  // The rules below for matrices: what a recurrent network does at each step.
+  // The rules below for what lies in order: a step of a recurrent network, and all its steps at once.
   template <class T>
   [[gnu::always_inline]] static bool sweep_values(Node& n, Sweep& sweep) {
     const Input of_x = n.inputs()[0];
@@ -183,19 +183,33 @@ struct Linear {
     Block& x = *(x_node ? x_node->value : of_x.constant());
     Block& w = *(w_node ? w_node->value : n.inputs()[1].constant());
     auto* slot = reinterpret_cast<Block*>(n.slot);
-    if ((n.slot & 1) || x.rank != 2 || !slot->contiguous || !w.contiguous) return false;
+    if ((n.slot & 1) || !slot->contiguous || !w.contiguous || x.rank < 2 ||
+        (x.rank > 2 && !x.contiguous)) {
+      return false;
+    }
     n.slot = 0;
     Ref g(slot);
+    const Size rows = detail::product(x.sizes(), x.rank - 1u), out = w.sizes()[0],
+               in = w.sizes()[1];
     if (x_node && sweep.wants(*x_node)) {
-      const Size rows = x.sizes()[0], out = w.sizes()[0], in = w.sizes()[1];
       Block* sum = detail::writable_block(x_node->slot);
       Ref fresh(sum ? nullptr : detail::new_like(detail::this_pool(), x));
       detail::gemm_by_matrix(rows, Matrix<T>{g->template data<T>(), out, 1}, w, false,
                              (sum ? sum : fresh.get())->template data<T>(), in, sum != nullptr);
       if (fresh) sweep.add_block<T>(*x_node, std::move(fresh));
     }
-    if (w_node && sweep.wants(*w_node)) sweep.add_product<T>(*w_node, *g, x);
-    if (n.input_count > 2 && sweep.wants(n, 2)) add_to_bias<T>(sweep, *n.inputs()[2].node(), *g);
+    if (w_node && sweep.wants(*w_node)) {
+      if (x.rank == 2) {
+        sweep.add_product<T>(*w_node, *g, x);
+      } else {
+        const Ref g_rows = detail::new_contiguous_view(g.get(), 0, Shape{rows, out});
+        const Ref x_rows = detail::new_contiguous_view(&x, 0, Shape{rows, in});
+        sweep.add_product<T>(*w_node, *g_rows, *x_rows);
+      }
+    }
+    if (n.input_count > 2 && sweep.wants(n, 2)) {
+      add_to_bias<T>(sweep, *n.inputs()[2].node(), *g, rows);
+    }
     detail::release_own(g.give());
     return true;
   }
