@@ -24,32 +24,6 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
-// The Vars of the values y of n, or of constants where there is no tape; each of several gets a node of its own.
-template <class T>
-[[gnu::always_inline]] inline void hand_out(TapeCore* tape, Node* n, Block* const* y, std::size_t K,
-                                            Var<T>* results) {
-  for (std::size_t k = 0; k < K; ++k) {
-    if (!tape) {
-      std::construct_at(results + k, Handle(Ref(y[k])));
-      continue;
-    }
-    Node* r = n;
-    if (K > 1) {
-      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
-      static_cast<Node**>(n->op())[k] = r;
-    }
-    std::construct_at(results + k, Handle(r, tape));
-  }
-}
-
-template <class T>
-Block* new_matrix(TapeCore* tape, const Block* model, Size rows, Size columns) {
-  if (tape && model && model->is_common())
-    return tape->new_common(*model, static_cast<std::size_t>(rows * columns) * sizeof(T));
-  const Size sizes[] = {rows, columns};
-  return new_result<T>(tape, sizes, 2);
-}
-
 // Any other.
 template <class T, std::size_t N>
 [[gnu::noinline]] void apply_general(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
@@ -127,73 +101,6 @@ void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* in
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
 
-template <class T, std::size_t K>
-bool apply_to_parts(const ElementwiseTable<T>& table, const Var<T>* const* arrays, Var<T>* results,
-                    const void* op, std::size_t op_bytes) {
-  const std::size_t count = table.arrays;
-  const Block& unparted = *arrays[table.unparted]->handle().block();
-  if (unparted.rank == 0) return false;
-  Size columns = unparted.sizes()[unparted.rank - 1];
-  if (const Size parts = table.parts[table.unparted]; parts != 1) columns /= parts;
-  Size rows = 0;  // not known
-  TapeState* state = nullptr;
-  bool all_nodes = true;
-  const Block* model = nullptr;  // of the results' size
-  Block* blocks[max_inputs];
-  Node* nodes[max_inputs];
-  RowOperands<const T> in;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Handle::Contents c = arrays[i]->handle().contents();
-    Block& x = *c.block;
-    const std::size_t parts = table.parts[i];
-    const Size width = columns * static_cast<Size>(parts);
-    const Size* const sizes = x.sizes();
-    if (!x.contiguous) return false;
-    if (c.tape && c.tape != state) {
-      if (state) return false;
-      state = c.tape;
-    }
-    all_nodes = all_nodes && c.node;
-    if (x.rank == 2) {
-      if (rows == 0) rows = sizes[0];
-      if (rows == 0 || sizes[0] != rows || sizes[1] != width) return false;
-      if (parts == 1 && c.node) model = &x;
-    } else if (x.rank != 1 || sizes[0] != width) {
-      return false;
-    }
-    blocks[i] = &x;
-    nodes[i] = c.node;
-    in.add(x.template data<T>(), parts, columns);
-  }
-  if (rows == 0 || columns == 0) return false;
-  auto* tape = static_cast<TapeCore*>(state);
-  Block* y[max_results];
-  for (std::size_t k = 0; k < K; ++k) y[k] = new_matrix<T>(tape, model, rows, columns);
-  Node* n = nullptr;
-  if (tape) {
-    const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
-    Input* const own = tape->inputs_of_several(count, node_op);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!nodes[i]) share(blocks[i]);
-      own[i] = nodes[i] ? Input(nodes[i]) : Input(blocks[i]);
-    }
-    n = tape->record_several(&table, count, node_op);
-    n->alike = all_nodes && (K > 1 || y[0]->counted_by_holder());
-    if (K == 1) n->value = y[0];
-    op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
-  }
-  RowOperands<T> out;
-  for (std::size_t k = 0; k < K; ++k) out.add(y[k]->template data<T>(), 1, columns);
-  hand_out(tape, n, y, K, results);
-  table.forward(out.at, in.at, nullptr, columns, 0, op);
-  if (rows > 1) {
-    RowSteps in_steps, out_steps;
-    in_steps.add(table, blocks, columns);
-    out_steps.add(K, columns);
-    run_other_rows(table, table.forward, rows, columns, out, out_steps, in, in_steps, 0, op);
-  }
-  return true;
-}
 template <class T>
 void split_last_axis(const Var<T>& x, std::size_t count, Var<T>* parts) {
   const Shape shape = x.shape();
@@ -243,14 +150,6 @@ constexpr auto all_counts(std::index_sequence<N...>) {
 // Naming a function makes the compiler emit it.
 [[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
 [[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
-template <class T, std::size_t... K>
-constexpr auto all_result_counts(std::index_sequence<K...>) {
-  return std::tuple{&apply_to_parts<T, K + 1>...};
-}
-[[gnu::used]] constinit auto float_parts =
-    all_result_counts<float>(std::make_index_sequence<max_results>{});
-[[gnu::used]] constinit auto double_parts =
-    all_result_counts<double>(std::make_index_sequence<max_results>{});
 }  // namespace
 
 }  // namespace unroll::detail

@@ -9,7 +9,7 @@
 // Invariant: they return false, with nothing done, for what they do not take.
 #pragma once
 
-#include "unroll/autograd/elementwise.hpp"
+#include "unroll/autograd/elementwise_table.hpp"
 #include "unroll/autograd/pool.hpp"
 
 namespace unroll::detail {
@@ -19,15 +19,12 @@ template <class T>
 struct CalledKernel {
   const ElementwiseTable<T>& table;
 
-  template <std::size_t Out, std::size_t In>
-  void forward(const std::array<T*, Out>& out, const std::array<const T*, In>& in, Size n,
-               const void* op) const {
-    table.forward(out.data(), in.data(), nullptr, n, 0, op);
+  void forward(T* const* out, const T* const* in, Size n, const void* op) const {
+    table.forward(out, in, nullptr, n, 0, op);
   }
-  template <std::size_t Out, std::size_t In>
-  void backward(const std::array<T*, Out>& out, const std::array<const T*, In>& in, Size n,
-                unsigned accumulate, const void* op) const {
-    table.backward(out.data(), in.data(), nullptr, n, accumulate, op);
+  void backward(T* const* out, const T* const* in, Size n, unsigned accumulate,
+                const void* op) const {
+    table.backward(out, in, nullptr, n, accumulate, op);
   }
 };
 
@@ -79,7 +76,7 @@ template <class T, std::size_t N, class Kernel>
   const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
   Input* const own =
       K > 1 ? tape->inputs_of_several(count, node_op) : tape->inputs_of_next(bytes, count, node_op);
-  std::array<const T*, room> p;
+  const T* p[room];
   own[0] = Input(first.node);
   p[0] = x.template data<T>();
 #pragma GCC unroll 3
@@ -96,7 +93,7 @@ template <class T, std::size_t N, class Kernel>
   Node* n = K > 1 ? tape->record_several(&table, count, node_op)
                   : tape->record_alike(x, bytes, own, &table, count, node_op);
   op = own_op(table, *tape, *n, K, size, op, op_bytes);
-  std::array<T*, results_room> out;
+  T* out[results_room];
   for (std::size_t k = 0; k < K; ++k) {
     Node* r = n;
     if (K > 1) {
@@ -112,6 +109,24 @@ template <class T, std::size_t N, class Kernel>
 
 inline Node& result_node(Node& n, std::size_t K, std::size_t k) {
   return K > 1 ? *static_cast<Node**>(n.op())[k] : n;
+}
+
+// The Vars of the values y of n, or of constants where there is no tape; each of several gets a node of its own.
+template <class T>
+[[gnu::always_inline]] inline void hand_out(TapeCore* tape, Node* n, Block* const* y, std::size_t K,
+                                            Var<T>* results) {
+  for (std::size_t k = 0; k < K; ++k) {
+    if (!tape) {
+      std::construct_at(results + k, Handle(Ref(y[k])));
+      continue;
+    }
+    Node* r = n;
+    if (K > 1) {
+      r = tape->record_result(*n, static_cast<std::uint32_t>(k), y[k]);
+      static_cast<Node**>(n->op())[k] = r;
+    }
+    std::construct_at(results + k, Handle(r, tape));
+  }
 }
 
 // Where the cotangent of one of several results may be written: its slot's from then on. Null where there is no such place.
@@ -160,7 +175,7 @@ template <class T>
 // the first x), into room that a split has, over the result's own cotangent, or into new blocks.
 template <class T, std::size_t room>
 struct Destinations {
-  std::array<T*, room> out;
+  T* out[room];
   unsigned accumulate = 0;
   // Blocks to be added to what cannot be written to.
   std::size_t late_count = 0;
@@ -226,7 +241,7 @@ template <class T, std::size_t N, class Kernel>
     if (!sweep.wants(*n.inputs()[i].known_node())) return false;
   }
   Block* g[results_room];
-  std::array<const T*, room + 2 * results_room> in;
+  const T* in[room + 2 * results_room];
   for (std::size_t k = 0; k < K; ++k) {
     const Node& r = result_node(n, K, k);
     g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);

@@ -81,77 +81,6 @@ template <class T>
   }
 }
 
-// A cotangent of zeros, for a result that none reached, as a slot holds it.
-template <class T>
-[[gnu::noinline]] std::uintptr_t zero_slot(const Block& y) {
-  Block* const b = new_like(this_pool(), y);
-  std::fill_n(b->data<T>(), b->size(), T(0));
-  return reinterpret_cast<std::uintptr_t>(b);
-}
-
-// The same for a node that apply_to_parts recorded; operands that want no cotangent get none.
-template <class T, std::size_t K>
-[[gnu::always_inline]] inline bool sweep_rows(Node& n, Sweep& sweep,
-                                              const ElementwiseTable<T>& table) {
-  const std::size_t count = table.arrays;
-  Block* g[max_results];
-  for (std::size_t k = 0; k < K; ++k) {
-    Node& r = result_node(n, K, k);
-    if (r.slot == 0) r.slot = zero_slot<T>(*r.value);
-    g[k] = reinterpret_cast<Block*>(r.slot & 1 ? 0 : r.slot);
-    if (!g[k] || !g[k]->contiguous) return false;
-  }
-  for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
-  const Size* const sizes = result_node(n, K, 0).value->sizes();
-  const Size rows = sizes[0], columns = sizes[1];
-  RowOperands<const T> in;
-  for (std::size_t k = 0; k < K; ++k) in.add(g[k]->template data<T>(), 1, columns);
-  for (std::size_t k = 0; k < K; ++k) {
-    in.add(result_node(n, K, k).value->template data<T>(), 1, columns);
-  }
-  Block* over = K == 1 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
-  Destinations<T, max_inputs> to;
-  RowOperands<T> out;
-  unsigned accumulate = 0, vectors = 0;
-  const Block* x[max_inputs];
-  for (std::size_t i = 0; i < count; ++i) {
-    const Input input = n.inputs()[i];
-    Node* const m = input.node();
-    const std::size_t parts = table.parts[i];
-    x[i] = m ? m->value : input.constant();
-    in.add(x[i]->data<T>(), parts, columns);
-    if (!m || !sweep.wants(*m)) {
-      out.add(nullptr, parts, 0);
-      continue;
-    }
-    Block* none = nullptr;
-    to.choose(i, *m, parts == 1 ? over : none, 2);
-    const unsigned bits = ((1U << parts) - 1) << out.count;
-    if (to.accumulate >> i & 1) accumulate |= bits;
-    if (x[i]->rank == 1) vectors |= bits;
-    out.add(to.out[i], parts, columns);
-  }
-  const void* const op = elementwise_op(n, K);
-  table.backward(out.at, in.at, nullptr, columns, accumulate, op);
-  if (rows > 1) {  // which a vector's cotangent is the sum of
-    RowSteps in_steps, out_steps;
-    in_steps.add(2 * K, columns);
-    in_steps.add(table, x, columns);
-    out_steps.add(table, x, columns);
-    for (std::size_t j = 0; j < out.count; ++j) {
-      if (!out.at[j]) out_steps.of[j] = 0;
-    }
-    run_other_rows(table, table.backward, rows, columns, out, out_steps, in, in_steps,
-                   accumulate | vectors, op);
-  }
-  to.deliver(sweep);
-  if (over) release_own(over);
-  for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release_own(g[k]);
-  }
-  return true;
-}
-
 // A node whose operands all lie in the result's order, as most do. False, with nothing done, if a cotangent does not.
 template <class T, std::size_t N>
 [[gnu::noinline]] bool sweep_dense(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
@@ -208,7 +137,7 @@ template <class T, std::size_t N>
   }
   if (computes) {
     if (const Size size = y.size()) {
-      table.backward(to.out.data(), in, numbers ? step : nullptr, size, to.accumulate,
+      table.backward(to.out, in, numbers ? step : nullptr, size, to.accumulate,
                      elementwise_op(n, K));
     }
     to.deliver(sweep);
@@ -248,15 +177,6 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
 }
 
-template <class T, std::size_t K>
-void sweep_parts(Node& n, Sweep& sweep) {
-  const auto& table = *static_cast<const ElementwiseTable<T>*>(n.table);
-  bool any = K == 1;
-  for (std::size_t k = 0; K > 1 && k < K; ++k) any = any || result_node(n, K, k).slot;
-  if (any && (sweep.recorded() || !sweep_rows<T, K>(n, sweep, table))) table.rule(n, sweep);
-  for (std::size_t k = 0; K > 1 && k < K; ++k) sweep.free_value(result_node(n, K, k));
-}
-
 namespace {
 template <class T, std::size_t... N>
 constexpr auto all_counts(std::index_sequence<N...>) {
@@ -265,14 +185,6 @@ constexpr auto all_counts(std::index_sequence<N...>) {
 // Naming a function makes the compiler emit it.
 [[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
 [[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
-template <class T, std::size_t... K>
-constexpr auto all_result_counts(std::index_sequence<K...>) {
-  return std::tuple{&sweep_parts<T, K + 1>...};
-}
-[[gnu::used]] constinit auto float_parts =
-    all_result_counts<float>(std::make_index_sequence<max_results>{});
-[[gnu::used]] constinit auto double_parts =
-    all_result_counts<double>(std::make_index_sequence<max_results>{});
 }  // namespace
 
 }  // namespace unroll::detail

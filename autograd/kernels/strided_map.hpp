@@ -5,14 +5,12 @@
 // Invariant: what a kernel is given lies in order, or is one number; operands that jump are gathered block by block.
 #pragma once
 
-#include "unroll/autograd/elementwise.hpp"
+#include "unroll/autograd/elementwise_table.hpp"
 #include "unroll/autograd/loop.hpp"
 #include "unroll/autograd/pool.hpp"
 
 namespace unroll::detail {
 
-// Enough for cotangents, results and inputs of the largest op.
-constexpr std::size_t max_operands = max_inputs + 2 * max_results;
 constexpr Size gather_block = 256;
 
 template <class T>
@@ -32,58 +30,6 @@ inline bool fills(const Block& b, const Size* sizes, std::size_t rank) {
     if (sizes[i] != 1) return false;
   }
   return equal_sizes(b.sizes(), sizes + shift, b.rank);
-}
-
-// The operands of a kernel that takes a matrix row by row: where each begins in the first row.
-template <class P>
-struct RowOperands {
-  P* at[max_operands];
-  std::size_t count = 0;
-
-  // An array's parts, of so many columns each.
-  [[gnu::always_inline]] void add(P* first, std::size_t parts, Size columns) {
-    P** to = at + count;
-    P** const end = to + parts;
-    do {
-      *to++ = apart(first);  // they are few: compilers would write them several at a time
-      first += columns;
-    } while (to != end);
-    count += parts;
-  }
-};
-// How far it is to their next row.
-struct RowSteps {
-  Size of[max_operands];
-  std::size_t count = 0;
-
-  void add(std::size_t parts, Size step) {
-    for (std::size_t k = 0; k < parts; ++k) of[count++] = step;
-  }
-  // Of arrays in parts: a vector is the same in every row.
-  template <class T>
-  void add(const ElementwiseTable<T>& table, const Block* const* arrays, Size columns) {
-    for (std::size_t i = 0; i < table.arrays; ++i) {
-      add(table.parts[i], arrays[i]->rank == 2 ? table.parts[i] * columns : 0);
-    }
-  }
-};
-
-// Runs a kernel over the rows behind the first.
-template <class T>
-void run_other_rows(const ElementwiseTable<T>& table, MapFunction<T> kernel, Size rows,
-                    Size columns, RowOperands<T>& out, const RowSteps& out_steps,
-                    RowOperands<const T>& in, const RowSteps& in_steps, unsigned accumulate,
-                    const void* op) {
-  T** const kept = static_cast<T**>(const_cast<void*>(op));  // each row has its own
-  T* const first = *kept;
-  const Size of_row = first ? table.kept(op, columns) : 0;
-  for (Size r = 1; r < rows; ++r) {
-    for (std::size_t i = 0; i < out.count; ++i) out.at[i] += out_steps.of[i];
-    for (std::size_t i = 0; i < in.count; ++i) in.at[i] += in_steps.of[i];
-    if (first) *kept = first + r * of_row;
-    kernel(out.at, in.at, nullptr, columns, accumulate, op);
-  }
-  if (first) *kept = first;
 }
 
 // Runs a kernel over arrays that broadcast to `shape`. Outputs are contiguous in that shape (or null).

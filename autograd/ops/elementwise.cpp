@@ -1,7 +1,7 @@
 // The built-in elementwise ops, compiled once for float and double.
 #include "unroll/autograd/ops/elementwise.hpp"
 
-#include "unroll/autograd/elementwise_alike.hpp"
+#include "unroll/autograd/elementwise.hpp"
 #include "unroll/autograd/op.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
@@ -21,29 +21,27 @@ struct CellOp : DeclaredOp<Op, T, N> {
   using Declared = DeclaredOp<Op, T, N>;
 
   struct Kernel {
-    template <std::size_t Out>
-    [[gnu::always_inline]] void forward(const std::array<T*, Out>& out,
-                                        const std::array<const T*, N>& in, Size n,
-                                        const void*) const {
+    [[gnu::always_inline]] static void forward(T* const* out, const T* const* in, Size n,
+                                               const void*) {
       if (!op_costly<Op> && n % Size{Lane<T>::width} == 0) {
-        map_whole_lanes<N, 1>(out.data(), in.data(), n, 0, typename Declared::Function{});
+        map_whole_lanes<N, 1>(out, in, n, 0, typename Declared::Function{});
       } else {
-        const auto to = out;  // copies, so that the others need no memory
-        const auto from = in;
-        Declared::forward(to.data(), from.data(), nullptr, n, 0, nullptr);
+        T* const to[] = {out[0]};  // copies, so that the caller's own need no memory
+        const T* from[N];
+        std::copy_n(in, N, from);
+        Declared::forward(to, from, nullptr, n, 0, nullptr);
       }
     }
-    template <std::size_t In>
-    [[gnu::always_inline]] void backward(const std::array<T*, N>& out,
-                                         const std::array<const T*, In>& in, Size n,
-                                         unsigned accumulate, const void*) const {
+    [[gnu::always_inline]] static void backward(T* const* out, const T* const* in, Size n,
+                                                unsigned accumulate, const void*) {
       if (n % Size{Lane<T>::width} == 0) {
-        map_whole_lanes<2 + N, N>(out.data(), in.data(), n, accumulate,
-                                  typename Declared::Derivatives{});
+        map_whole_lanes<2 + N, N>(out, in, n, accumulate, typename Declared::Derivatives{});
       } else {
-        const auto to = out;
-        const auto from = in;
-        Declared::backward(to.data(), from.data(), nullptr, n, accumulate, nullptr);
+        T* to[N];
+        const T* from[2 + N];
+        std::copy_n(out, N, to);
+        std::copy_n(in, 2 + N, from);
+        Declared::backward(to, from, nullptr, n, accumulate, nullptr);
       }
     }
   };
