@@ -48,10 +48,11 @@ struct RowSteps {
 
 // Runs a kernel over the rows behind the first.
 template <class T>
-[[gnu::noinline]] void run_other_rows(const ElementwiseTable<T>& table, MapFunction<T> kernel, Size rows,
-                    Size columns, RowOperands<T>& out, const RowSteps& out_steps,
-                    RowOperands<const T>& in, const RowSteps& in_steps, unsigned accumulate,
-                    const void* op) {
+[[gnu::noinline]] void run_other_rows(const ElementwiseTable<T>& table, MapFunction<T> kernel,
+                                      Size rows, Size columns, RowOperands<T>& out,
+                                      const RowSteps& out_steps, RowOperands<const T>& in,
+                                      const RowSteps& in_steps, unsigned accumulate,
+                                      const void* op) {
   T** const kept = static_cast<T**>(const_cast<void*>(op));  // each row has its own
   T* const first = *kept;
   const Size of_row = first ? table.kept(op, columns) : 0;

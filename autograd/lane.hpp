@@ -51,6 +51,16 @@ class Lane {
   explicit Lane(const Batch& v) : v_(v) {}
   static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
   void store(T* p) const { v_.store_unaligned(p); }
+  // The same value, rounded as if it had been stored: no compiler makes one operation of what gave it and what is done with it.
+  [[nodiscard]] Lane rounded() const {
+    Lane x = *this;
+#if defined(__x86_64__)
+    asm("" : "+x"(x.v_.data));
+#elif defined(__aarch64__)
+    asm("" : "+w"(x.v_.data));
+#endif
+    return x;
+  }
   // The first n elements (fewer than the width); the others are `rest`, and are not touched in memory.
   static Lane load_part(const T* p, std::ptrdiff_t n, T rest = T(0)) {
 #ifdef __AVX512F__

@@ -136,6 +136,20 @@ class TapeCore : public TapeState {
     Block* b = place_common(model, at_ - whole_words(bytes));
     return place_node(table, inputs, op_bytes, b, true, true);
   }
+  // The node of an op whose result is a matrix of one row: in one piece where the row before it was like it. Its inputs are not set;
+  // it has nothing to let go of if they are all nodes and its value is counted by its holder.
+  [[gnu::always_inline]] Node* record_row(Dtype dtype, Size columns, const OpTable* table,
+                                          std::size_t inputs, std::size_t op_bytes) {
+    const Size sizes[] = {1, columns};
+    if (is_like_latest(dtype, sizes)) {
+      const std::size_t bytes = static_cast<std::size_t>(columns) * (dtype == Dtype::f32 ? 4 : 8);
+      return record_alike(*latest_, bytes, inputs_of_next(bytes, inputs, op_bytes), table, inputs,
+                          op_bytes);
+    }
+    Block* value = new_other_value(dtype, sizes, 2);
+    reserve(node_bytes(inputs, op_bytes));
+    return place_node(table, inputs, op_bytes, value, false, value->counted_by_holder());
+  }
   // And those of a node of several results to come, all of whose inputs have values like them.
   Input* inputs_of_several(std::size_t inputs, std::size_t op_bytes) {
     reserve(node_bytes(inputs, op_bytes));
@@ -154,8 +168,7 @@ class TapeCore : public TapeState {
   // Memory for a value of the next node. Small values lie in the tape beside their nodes;
   // if somebody still holds one when the tape closes, its chunk of the tape stays until they let go.
   [[gnu::always_inline]] Block* new_value(Dtype dtype, const Size* sizes, std::size_t rank) {
-    if (rank == 2 && latest_ && latest_->dtype == dtype &&
-        equal_sizes(latest_->sizes(), sizes, 2)) {
+    if (rank == 2 && is_like_latest(dtype, sizes)) {
       const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
       return new_common(*latest_, static_cast<std::size_t>(product(sizes, 2)) * element);
     }
@@ -241,6 +254,9 @@ class TapeCore : public TapeState {
 
  private:
   struct Chunk;
+  bool is_like_latest(Dtype dtype, const Size* sizes) const {
+    return latest_ && latest_->dtype == dtype && equal_sizes(latest_->sizes(), sizes, 2);
+  }
   Block* new_other_value(Dtype dtype, const Size* sizes, std::size_t rank);
   friend class Sweep;  // which drops the nodes that it has passed
   void add_chunk(std::size_t at_least);

@@ -552,3 +552,42 @@ TEST_CASE("Sums of many floats do not lose digits as a running sum would") {
   CHECK(std::abs(sum(x).item() - 0.1F * static_cast<double>(n)) < 0.5);
   CHECK(std::abs(sum(reshape(x, {1024, 1024}), 0).to_vector()[5] - 102.4) < 1e-3);
 }
+
+TEST_CASE_TEMPLATE("linear over more axes has the gradients of linear over rows", T, double,
+                   float) {
+  // x used twice, so that one cotangent is added to another; in order, transposed, and with an axis of no elements.
+  const Var<T> W = spread<T>({6, 5}), b = spread<T>({6}, -1, 1);
+  const auto differs = [](const Var<T>& a, const Var<T>& e) {
+    REQUIRE(a.shape() == e.shape());
+    const auto p = a.to_vector(), q = e.to_vector();
+    double most = 0;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      most = std::max(most, std::abs(static_cast<double>(p[i]) - static_cast<double>(q[i])));
+    }
+    return most;
+  };
+  for (const Shape& shape : {Shape{4, 3, 5}, Shape{1, 1, 5}, Shape{2, 1, 3, 5}, Shape{7, 5},
+                             Shape{1, 5}, Shape{3, 0, 5}}) {
+    CAPTURE(to_string(shape));
+    const Size rows = shape.size() / 5;
+    for (const bool biased : {false, true}) {
+      for (const bool transposed : {false, true}) {
+        const auto loss = [&](bool flat) {
+          return [&, flat](const Var<T>& x, const Var<T>& w, const Var<T>& c) {
+            const Var<T> at = transposed ? transpose(transpose(x) * T(1)) : x * T(1);
+            const Var<T> rows_of = flat ? reshape(at, Shape{rows, 5}) : at;
+            const auto y = [&](const Var<T>& v) { return biased ? linear(v, w, c) : linear(v, w); };
+            const Var<T> z = y(rows_of), again = y(rows_of * T(0.5));
+            return sum(tanh(z) * again) + sum(rows_of * rows_of);
+          };
+        };
+        const Var<T> x = spread<T>(shape);
+        const auto got = grad(loss(false))(x, W, b), expected = grad(loss(true))(x, W, b);
+        CHECK(differs(std::get<0>(got), std::get<0>(expected)) < 20 * tolerance<T>);
+        CHECK(differs(std::get<1>(got), std::get<1>(expected)) < 100 * tolerance<T>);
+        CHECK(differs(std::get<2>(got), std::get<2>(expected)) < 100 * tolerance<T>);
+        if (rows > 0) CHECK(differs(std::get<1>(got), zeros<T>({6, 5})) > 0.01);
+      }
+    }
+  }
+}

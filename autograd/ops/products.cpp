@@ -97,34 +97,6 @@ struct Linear {
   static constexpr auto name = "linear";
   template <class T>
   static Block* compute(TapeCore* tape, Block& x, Block& w, Block* bias) {
-    if (tape && detail::product(x.sizes(), x.rank - 1u) == 1 && x.contiguous && w.contiguous &&
-        w.packable && (!bias || bias->contiguous)) {
-      return one_row<T>(*tape, x, w, bias);
-    }
-    return any<T>(tape, x, w, bias);
-  }
-  // What a recurrent network does at each step.
-  template <class T>
-  static Block* one_row(TapeCore& tape, Block& x, Block& w, Block* bias) {
-    const Size out = w.sizes()[0];
-    Size sizes[Shape::max_rank];
-    for (std::size_t i = 0; i + 1 < x.rank; ++i) sizes[i] = 1;
-    sizes[x.rank - 1u] = out;
-    Block* y = tape.new_value(detail::dtype_of<T>, sizes, x.rank);
-    T* c = y->data<T>();
-    if (x.base && x.of_array && !x.in_tape) {
-      if (const T* product = tape.read_ahead().row<T>(x, w)) {
-        add_bias(product, bias, out, c);
-        return y;
-      }
-    }
-    if (bias) std::copy_n(bias->data<T>(), out, c);
-    detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, c, out,
-                           bias != nullptr);
-    return y;
-  }
-  template <class T>
-  [[gnu::noinline]] static Block* any(TapeCore* tape, Block& x, Block& w, Block* bias) {
     const Size out = w.sizes()[0], in = w.sizes()[1];
     Size sizes[Shape::max_rank], rows = 1;
     for (std::size_t i = 0; i + 1 < x.rank; ++i) rows *= sizes[i] = x.sizes()[i];
@@ -149,6 +121,21 @@ struct Linear {
       detail::gemm(rows, out, in, left, matrix<T>(&w).transposed(), c, out, bias != nullptr);
     }
     return y;
+  }
+  // Of one row, into the value of its node.
+  template <class T>
+  [[gnu::always_inline]] static void compute_row(TapeCore& tape, Block& x, Block& w, Block* bias,
+                                                 T* y) {
+    const Size out = w.sizes()[0];
+    if (x.base && x.of_array && !x.in_tape) {
+      if (const T* product = tape.read_ahead().row<T>(x, w)) {
+        add_bias(product, bias, out, y);
+        return;
+      }
+    }
+    if (bias) std::copy_n(bias->data<T>(), out, y);
+    detail::gemm_by_matrix(1, Matrix<T>{x.data<T>(), w.sizes()[1], 1}, w, true, y, out,
+                           bias != nullptr);
   }
   template <class T>
   static void add_bias(const T* product, Block* bias, Size n, T* out) {
@@ -347,13 +334,41 @@ namespace {
 inline void check_linear(const Block& x, const Block& w) {
   if (w.rank != 2 || x.rank == 0 || x.sizes()[x.rank - 1u] != w.sizes()[1]) fail_linear(x, w);
 }
+
+// What a recurrent network does at each step: x of one row, on one tape with all that is recorded. Anything else is an op like
+// others.
+template <class Op, class T, std::size_t N>
+[[gnu::always_inline]] inline Var<T> apply_linear(const std::array<Handle::Contents, N>& in) {
+  Block &x = *in[0].block, &w = *in[1].block;
+  Block* const bias = N > 2 ? in[N - 1].block : nullptr;
+  detail::TapeState* state = nullptr;
+  bool all_nodes = true, one_tape = true;
+  for (const Handle::Contents& c : in) {
+    all_nodes = all_nodes && c.node;
+    if (!c.tape) continue;
+    one_tape = one_tape && (!state || state == c.tape);
+    state = c.tape;
+  }
+  if (!state || !one_tape || x.rank != 2 || x.sizes()[0] != 1 || !x.contiguous || !w.contiguous ||
+      !w.packable || (bias && !bias->contiguous)) {
+    return detail::apply_value<T>(Op{}, in);
+  }
+  auto& tape = *static_cast<TapeCore*>(state);
+  static_assert(std::is_empty_v<Op>);  // there is nothing of it to be kept
+  Node* const n = tape.record_row(detail::dtype_of<T>, w.sizes()[0],
+                                  &detail::GeneralOp<Op, T, N>::table, N, sizeof(Op));
+  n->alike = n->alike && all_nodes;
+  for (std::size_t i = 0; i < N; ++i) tape.set_input(n, i, in[i]);
+  Linear::compute_row(tape, x, w, bias, n->value->template data<T>());
+  return Var<T>(Handle(n, state));
+}
 }  // namespace
 
 template <Real T>
 Var<T> linear(const Var<T>& x, const Var<T>& W) {
   const std::array in{x.handle().contents(), W.handle().contents()};
   check_linear(*in[0].block, *in[1].block);
-  return detail::apply_value<T>(Linear{}, in);
+  return apply_linear<Linear, T>(in);
 }
 template <Real T>
 Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
@@ -364,7 +379,7 @@ Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
     fail("linear", "the bias has shape " + to_string(b.shape()) + ", W [out, in] has " +
                        to_string(W.shape()));
   }
-  return detail::apply_value<T>(LinearWithBias{}, in);
+  return apply_linear<LinearWithBias, T>(in);
 }
 template <Real T>
 Var<T> outer(const Var<T>& a, const Var<T>& b) {
