@@ -435,7 +435,7 @@ Fused<F, T, (I + 1 - I)...> fused_arrays(std::index_sequence<I...>);  // each is
 // Computes and records f of these arrays, one for each of `Rules::arrays`.
 template <class Rules, class T>
 void record_fused(const typename Rules::Op& op, const Var<T>* const* x, Var<T>* y) {
-  constexpr typename Rules::Kernel kernel;
+  constexpr typename Rules::Kernel kernel{};
   if constexpr (!Rules::parted) {
     if (apply_alike<T, Rules::known>(Rules::table, x, y, &op, sizeof(op), kernel)) return;
     apply_elementwise<T, Rules::known>(Rules::table, x, y, &op, sizeof(op));

@@ -1,11 +1,11 @@
 // The short paths of an elementwise op: all of whose operands are nodes of one tape and have the result's elements in their order, as
-// a cell's mostly do. For the library's own files.
+// a cell's mostly do. Not promised to users.
 //
 //   if (apply_alike<T, N>(table, inputs, results, op, op_bytes, kernel)) return;        // recorded, and computed
 //   if (n.alike && sweep_alike<T, N>(n, sweep, table, kernel)) return;                  // its inputs' cotangents
 //
-// They are compiled once for all ops, which the table tells apart (elementwise.cpp, elementwise_sweep.cpp), and once more for each of
-// the few that cells are made of (ops/elementwise.cpp): there the table is a constant, and the kernel part of the function.
+// They are compiled once for all ops, which the table tells apart (elementwise.cpp, elementwise_sweep.cpp), and once more for each
+// call of `fuse` and each of the few ops that cells are made of (ops/elementwise.cpp): there the table is a constant.
 // Invariant: they return false, with nothing done, for what they do not take.
 #pragma once
 

@@ -1,6 +1,6 @@
 // The short path of `fuse` over parts of arrays, each of which is a matrix of so many rows, or a vector that all rows share: recorded
-// as one node of whole arrays, whose kernel runs over row after row. For the library's own files; it becomes part of each call of
-// `fuse` that has parts, where the table is a constant.
+// as one node of whole arrays, whose kernel runs over row after row. Not promised to users; it becomes part of each call of `fuse`
+// that has parts, where the table is a constant.
 //
 //   if (!apply_to_parts<T, results>(table, arrays, y, &op, sizeof(op), kernel)) ...       // of split parts instead
 //   if (!sweep_rows<T, results>(n, sweep, table, kernel)) ...                             // by the rule over Vars instead

@@ -136,17 +136,18 @@ class TapeCore : public TapeState {
     Block* b = place_common(model, at_ - whole_words(bytes));
     return place_node(table, inputs, op_bytes, b, true, true);
   }
-  // The node of an op whose result is a matrix of one row: in one piece where the row before it was like it. Its inputs are not set;
-  // it has nothing to let go of if they are all nodes and its value is counted by its holder.
-  [[gnu::always_inline]] Node* record_row(Dtype dtype, Size columns, const OpTable* table,
-                                          std::size_t inputs, std::size_t op_bytes) {
-    const Size sizes[] = {1, columns};
-    if (is_like_latest(dtype, sizes)) {
-      const std::size_t bytes = static_cast<std::size_t>(columns) * (dtype == Dtype::f32 ? 4 : 8);
+  // The node of an op with its value: in one piece where the last matrix was like it. Its inputs are not set; it has nothing to let
+  // go of if they are all nodes, there is no op to destroy, and its value is counted by its holder.
+  [[gnu::always_inline]] Node* record_with_value(Dtype dtype, const Size* sizes, std::size_t rank,
+                                                 const OpTable* table, std::size_t inputs,
+                                                 std::size_t op_bytes) {
+    if (rank == 2 && is_like_latest(dtype, sizes)) {
+      const std::size_t bytes =
+          static_cast<std::size_t>(product(sizes, 2)) * (dtype == Dtype::f32 ? 4 : 8);
       return record_alike(*latest_, bytes, inputs_of_next(bytes, inputs, op_bytes), table, inputs,
                           op_bytes);
     }
-    Block* value = new_other_value(dtype, sizes, 2);
+    Block* value = new_other_value(dtype, sizes, rank);
     reserve(node_bytes(inputs, op_bytes));
     return place_node(table, inputs, op_bytes, value, false, value->counted_by_holder());
   }

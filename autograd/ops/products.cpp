@@ -152,7 +152,7 @@ struct Linear {
     if (Block* sum = detail::writable_block(bias.slot); sum && rows == 1) {
       T* const to = sum->data<T>();
       const T* const from = g.data<T>();
-      detail::for_each_lane<T>(sum->sizes()[0],
+      detail::for_each_lane<T>(sum->size(),
                                [&](auto load, auto store) { store(to, load(to) + load(from)); });
     } else {
       sweep.add(bias, detail::Broadcasted<T>{Var<T>(Handle::borrow(&g))});
@@ -349,14 +349,18 @@ template <class Op, class T, std::size_t N>
     one_tape = one_tape && (!state || state == c.tape);
     state = c.tape;
   }
-  if (!state || !one_tape || x.rank != 2 || x.sizes()[0] != 1 || !x.contiguous || !w.contiguous ||
-      !w.packable || (bias && !bias->contiguous)) {
+  if (!state || !one_tape || detail::product(x.sizes(), x.rank - 1u) != 1 || !x.contiguous ||
+      !w.contiguous || !w.packable || (bias && !bias->contiguous)) {
     return detail::apply_value<T>(Op{}, in);
   }
   auto& tape = *static_cast<TapeCore*>(state);
+  Size sizes[Shape::max_rank];
+  sizes[0] = 1;
+  for (std::size_t i = 1; i + 1 < x.rank; ++i) sizes[i] = 1;
+  sizes[x.rank - 1u] = w.sizes()[0];
   static_assert(std::is_empty_v<Op>);  // there is nothing of it to be kept
-  Node* const n = tape.record_row(detail::dtype_of<T>, w.sizes()[0],
-                                  &detail::GeneralOp<Op, T, N>::table, N, sizeof(Op));
+  Node* const n = tape.record_with_value(detail::dtype_of<T>, sizes, x.rank,
+                                         &detail::GeneralOp<Op, T, N>::table, N, sizeof(Op));
   n->alike = n->alike && all_nodes;
   for (std::size_t i = 0; i < N; ++i) tape.set_input(n, i, in[i]);
   Linear::compute_row(tape, x, w, bias, n->value->template data<T>());
