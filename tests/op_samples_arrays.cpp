@@ -161,7 +161,7 @@ void add_array_ops(std::vector<OpEntry>& table) {
   };
   reduction("sum", "Σ x", "0 of nothing", OpKind::linear, true,
             [](const auto& x, const Axes& a, KeepDims k) { return sum(x, a, k); });
-  reduction("mean", "Σ x / n", "of nothing: throws", OpKind::composite, false,
+  reduction("mean", "Σ x / n", "of nothing: throws", OpKind::linear, false,
             [](const auto& x, const Axes& a, KeepDims k) { return mean(x, a, k); });
   reduction("max", "the largest", "equal largest elements share the cotangent; of nothing: throws",
             OpKind::general, false,

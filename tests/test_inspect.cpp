@@ -153,7 +153,7 @@ TEST_CASE("the picture groups nodes by time step and keeps leaves outside") {
     CHECK(count(dot, name) == 1);
   }
   CHECK(count(dot, R"("split\n3 x [2, 3]")") == 1);
-  CHECK(count(dot, R"("L = mul\n[]")") == 1);
+  CHECK(count(dot, R"("L = mean\n[]")") == 1);
   CHECK(count(dot, "ellipse") == 4);
   CHECK(dot.find(R"(label="an \"unrolled\" net")") != std::string::npos);
   CHECK(count(dot, "const") == 0);

@@ -23,25 +23,37 @@ Shape kept_shape(Shape shape, unsigned axes) {
   return shape;
 }
 
-// The sum times a number.
 struct Sum {
   static constexpr auto name = "sum";
   unsigned axes = 0;
   KeepDims keep = KeepDims::no;
-  double factor = 1;  // other than 1 only over some axis
   template <class T>
   Var<T> f(const Var<T>& x) const {
-    Ref y = detail::reduce<T>(detail::Reduction::sum, *x.handle().block(), axes, keep);
-    if (factor != 1) {
-      T* const p = y->template data<T>();
-      for (Size i = 0, n = y->size(); i < n; ++i) p[i] *= static_cast<T>(factor);
-    }
-    return Var<T>(Handle(std::move(y)));
+    return Var<T>(
+        Handle(detail::reduce<T>(detail::Reduction::sum, *x.handle().block(), axes, keep)));
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    const Var<T> each = factor == 1 ? g : g * static_cast<T>(factor);
-    return broadcast_to(reshape(each, kept_shape(x.shape(), axes)), x.shape());
+    return broadcast_to(reshape(g, kept_shape(x.shape(), axes)), x.shape());
+  }
+};
+
+// The sum times 1 / n.
+struct Mean {
+  static constexpr auto name = "mean";
+  Sum sum;
+  double factor = 1;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    Var<T> y = sum.f(x);
+    if (factor == 1) return y;  // perhaps x itself
+    T* const p = y.handle().block()->template data<T>();
+    for (Size i = 0, n = y.size(); i < n; ++i) p[i] *= static_cast<T>(factor);
+    return y;
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
+    return sum.adjoint(wrt<0>{}, g * static_cast<T>(factor), x);
   }
 };
 
@@ -230,7 +242,7 @@ Var<T> mean(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("mean", x.rank());
   const Size n = reduced_count(x, mask);
   if (n == 0) fail("mean", "there is nothing to average in " + to_string(x.shape()));
-  return apply(Sum{mask, keep, T(1) / static_cast<T>(n)}, x);
+  return apply(Mean{{mask, keep}, T(1) / static_cast<T>(n)}, x);
 }
 template <Real T>
 Var<T> max(const Var<T>& x, const Axes& axes, KeepDims keep) {
