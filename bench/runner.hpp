@@ -108,7 +108,7 @@ struct Turns {
   // A neighbour on the core slows code that decides much more than code that multiplies. An alternation is quiet when the first
   // runner took at most `quiet` times its least; it goes on for up to `patience` times as long, until so many were.
   double quiet = 1.15;
-  double patience = 4;
+  double patience = 15;
   // A turn takes as many steps as fill this: enough that the first, which finds the caches full of the others' data, does not
   // decide. A program that trains takes one step after the other.
   double turn_seconds = 1e-2;
