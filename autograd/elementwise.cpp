@@ -97,7 +97,7 @@ template <class T, std::size_t N>
 template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
-  if (apply_alike<T, N>(table, inputs, results, op, op_bytes, CalledKernel{table})) return;
+  if (apply_alike<T, N>(table, inputs, results, op, op_bytes, CalledKernel<T>{table})) return;
   apply_general<T, N>(table, inputs, results, op, op_bytes);
 }
 

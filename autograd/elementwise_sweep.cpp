@@ -162,7 +162,7 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
     if (N > 0 && table.only_passes_on) {
       if (n.dense && sweep_sum<T, N>(n, sweep, table)) return;
     } else {
-      if (n.alike && sweep_alike<T, N>(n, sweep, table, CalledKernel{table})) return;
+      if (n.alike && sweep_alike<T, N>(n, sweep, table, CalledKernel<T>{table})) return;
     }
   }
   bool any = K == 1;
