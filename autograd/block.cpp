@@ -93,7 +93,7 @@ Block* Pool::refill(std::size_t c) {
   }
   owned_ += static_cast<Size>(bytes);
   Block* b = new (p) Block;
-  b->rank = 0;  // has no header yet
+  static_cast<BlockKind&>(*b) = BlockKind{};  // of rank 0: it has no header yet
   b->pool = this;
   b->size_class = static_cast<std::uint8_t>(c);
   return b;
