@@ -24,10 +24,11 @@ template <class T>
   run_map(table.forward, shape, sources, table.inputs, out, table.results, 0, op);
 }
 
-// Any other.
+}  // namespace
+
 template <class T, std::size_t N>
-[[gnu::noinline]] void apply_general(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
-                                     Var<T>* results, const void* op, std::size_t op_bytes) {
+void apply_unlike(const ElementwiseTable<T>& table, const Var<T>* const* inputs, Var<T>* results,
+                  const void* op, std::size_t op_bytes) {
   const std::size_t count = N ? N : table.inputs, K = N ? 1 : table.results;
   constexpr std::size_t room = N ? N : max_inputs, results_room = N ? 1 : max_results;
   TapeState* state = nullptr;
@@ -92,13 +93,11 @@ template <class T, std::size_t N>
   }
 }
 
-}  // namespace
-
 template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes) {
   if (apply_alike<T, N>(table, inputs, results, op, op_bytes, CalledKernel<T>{table})) return;
-  apply_general<T, N>(table, inputs, results, op, op_bytes);
+  apply_unlike<T, N>(table, inputs, results, op, op_bytes);
 }
 
 template <class T>
@@ -145,7 +144,7 @@ template void run_with_numbers(ArraysFunction<double>, double* const*, std::size
 namespace {
 template <class T, std::size_t... N>
 constexpr auto all_counts(std::index_sequence<N...>) {
-  return std::tuple{&apply_elementwise<T, N>...};
+  return std::tuple{&apply_elementwise<T, N>..., &apply_unlike<T, N>...};
 }
 // Naming a function makes the compiler emit it.
 [[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});

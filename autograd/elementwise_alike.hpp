@@ -229,6 +229,14 @@ template <class T, std::size_t N>
   return true;
 }
 
+// What is left of the results' cotangents, one of which might have been written over.
+[[gnu::always_inline]] inline void let_go(Block* over, Block* const* g, std::size_t K) {
+  if (over) release_own(over);
+  for (std::size_t k = 0; k < K; ++k) {
+    if (g[k]) release_own(g[k]);
+  }
+}
+
 // A node that was recorded by apply_alike (hence table.all_recorded), each of whose operands gets a cotangent: computed or, beside
 // such, a copy of the result's own. False, with nothing done, for others.
 template <class T, std::size_t N, class Kernel>
@@ -262,10 +270,7 @@ template <class T, std::size_t N, class Kernel>
     kernel.backward(to.out, in, size, to.accumulate, elementwise_op(n, K));
   }
   to.deliver(sweep);
-  if (over) release_own(over);
-  for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release_own(g[k]);
-  }
+  let_go(over, g, K);
   return true;
 }
 

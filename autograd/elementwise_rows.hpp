@@ -210,10 +210,7 @@ template <class T, std::size_t K, class Kernel>
                    accumulate | vectors, op);
   }
   to.deliver(sweep);
-  if (over) release_own(over);
-  for (std::size_t k = 0; k < K; ++k) {
-    if (g[k]) release_own(g[k]);
-  }
+  let_go(over, g, K);
   return true;
 }
 

@@ -51,6 +51,10 @@ constexpr std::size_t any_inputs = 0;
 template <class T, std::size_t N>
 void apply_elementwise(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
                        Var<T>* results, const void* op, std::size_t op_bytes);
+// The same for operands that do not take the short path (elementwise_alike.hpp), which it does not try.
+template <class T, std::size_t N>
+void apply_unlike(const ElementwiseTable<T>& table, const Var<T>* const* inputs, Var<T>* results,
+                  const void* op, std::size_t op_bytes);
 template <class T, std::size_t N>
 void sweep_elementwise(Node& n, Sweep& sweep);
 // Writes the equal parts of x's last axis, as `split` gives them.

@@ -72,7 +72,7 @@ Var<T> builtin(const X&... x) {
     const Var<T>* inputs[] = {&x...};
     Var<T> y;
     if (!apply_alike<T, N>(Rules::table, inputs, &y, nullptr, 0, typename Rules::Kernel{})) {
-      apply_elementwise<T, N>(Rules::table, inputs, &y, nullptr, 0);
+      apply_unlike<T, N>(Rules::table, inputs, &y, nullptr, 0);
     }
     return y;
   } else {
