@@ -228,14 +228,14 @@ Ref new_view(Block* parent, Size offset, const Size* sizes, std::size_t rank, co
     expected *= sizes[i];
   }
   if (contiguous || expected == 0) return new_contiguous_view(parent, offset, sizes, rank);
-  Block* b = new_view_header(parent, offset, sizes, rank, 2 * rank);
+  Block* b = new_view_header(parent, offset, sizes, rank, sizeof(Block) + 2 * rank * sizeof(Size));
   b->contiguous = false;
   for (std::size_t i = 0; i < rank; ++i) b->sizes()[rank + i] = strides[i];
   return Ref(b);
 }
 
 Ref new_contiguous_view(Block* parent, Size offset, const Size* sizes, std::size_t rank) {
-  return Ref(new_view_header(parent, offset, sizes, rank, rank));
+  return Ref(new_view_header(parent, offset, sizes, rank, Block::header_of_sizes(rank)));
 }
 
 Ref own_share(Block* b) {
@@ -251,7 +251,7 @@ Ref relabel(Ref b, const Shape& shape) {
     return new_contiguous_view(b.get(), 0, shape.begin(), shape.rank());
   b->rank = static_cast<std::uint8_t>(shape.rank());
   b->packable = false;
-  std::copy(shape.begin(), shape.end(), b->sizes());
+  b->set_sizes(shape.begin(), shape.rank());
   return b;
 }
 

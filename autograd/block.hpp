@@ -51,13 +51,15 @@ Pool& local_pool();
 struct BlockKind {
   Dtype dtype;
   std::uint8_t rank;
-  bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
-  bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
-  bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
-  bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
-  bool owns_part : 1;       // lies in another block's memory, and nobody else has its elements
-  bool has_parts : 1;       // behind its elements are the headers of parts of it (ops/split.cpp)
-  std::uint8_t unused : 2;  // written with the others, which makes one store of all of them
+  bool contiguous : 1;  // row-major without gaps; if not, strides follow the sizes
+  bool packable : 1;    // a matrix with room for packed forms of itself (see packed_forms)
+  bool in_tape : 1;     // lies in the memory of another block, `holder`: a tape's, mostly
+  bool of_array : 1;    // of a view: `base` is a whole array, not a tape's memory
+  bool owns_part : 1;   // lies in another block's memory, and nobody else has its elements
+  bool has_parts : 1;   // behind its elements are the headers of parts of it (ops/split.cpp)
+  bool
+      common : 1;  // of a tape's value: a vector or matrix with nothing but type and sizes in its header
+  std::uint8_t unused : 1;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
 
   std::uint32_t bits() const {
@@ -65,13 +67,24 @@ struct BlockKind {
     std::memcpy(&all, this, sizeof(all));
     return all;
   }
-  // The same type and rank, and the same fields in front of the elements?
+  // The same type and rank, and both with or both without strides?
+  bool same_type(const BlockKind& other) const {
+    return ((bits() ^ other.bits()) & type().bits()) == 0;
+  }
+  // And the same fields in front of the elements?
   bool same_form(const BlockKind& other) const {
-    BlockKind form{};
-    form.dtype = Dtype{0xff};
-    form.rank = 0xff;
-    form.contiguous = form.packable = true;
+    BlockKind form = type();
+    form.packable = true;
     return ((bits() ^ other.bits()) & form.bits()) == 0;
+  }
+
+ private:
+  static BlockKind type() {
+    BlockKind seen{};
+    seen.dtype = Dtype{0xff};
+    seen.rank = 0xff;
+    seen.contiguous = true;
+    return seen;
   }
 };
 static_assert(sizeof(BlockKind) == 4);
@@ -85,6 +98,7 @@ struct Block : BlockKind {
   Block* base;  // the owner of the elements; null when they follow in a block of its own
   void* elements;
 
+  // A contiguous vector has a second one, 1, so that its elements are counted like a matrix's.
   Size* sizes() { return reinterpret_cast<Size*>(this + 1); }
   const Size* sizes() const { return reinterpret_cast<const Size*>(this + 1); }
   const Size* strides() const { return sizes() + rank; }  // only when not contiguous
@@ -105,16 +119,6 @@ struct Block : BlockKind {
   bool alike(const Block& other) const {
     return contiguous && other.contiguous && same_shape(other);
   }
-  // Of a tape's value: a matrix with nothing but type and sizes in its header, the commonest kind of block. Two of one kind, and
-  // with the same sizes, are alike.
-  bool is_common() const {
-    BlockKind common{}, seen{};
-    common.rank = 2;
-    common.contiguous = common.in_tape = true;
-    seen.rank = 0xff;
-    seen.contiguous = seen.in_tape = seen.packable = seen.owns_part = true;
-    return (bits() & seen.bits()) == common.bits();
-  }
   // Is it nothing by itself: a small value of a tape, say? Its shares are shares in the memory that it lies in, and in its elements,
   // and its own count stays 1, so that who made it has nothing to let go of.
   bool counted_by_holder() const {
@@ -123,10 +127,16 @@ struct Block : BlockKind {
     seen.in_tape = seen.packable = seen.owns_part = true;
     return (bits() & seen.bits()) == own.bits();
   }
-  // From the beginning of a contiguous block to the end of its header.
+  // Of a contiguous block: the part of its header that every one has, and all of it.
+  static constexpr std::size_t header_of_sizes(std::size_t rank) {
+    return sizeof(Block) + (rank == 1 ? 2 : rank) * sizeof(Size);
+  }
+  void set_sizes(const Size* from, std::size_t rank) {
+    copy_sizes(sizes(), from, rank);
+    if (rank == 1) sizes()[1] = 1;
+  }
   std::size_t header() const {
-    return sizeof(Block) + rank * sizeof(Size) +
-           (packable ? packed_slots * sizeof(std::uintptr_t) : 0);
+    return header_of_sizes(rank) + (packable ? packed_slots * sizeof(std::uintptr_t) : 0);
   }
   // Strides in elements, written for both kinds of block.
   void get_strides(Size* out) const {
@@ -247,7 +257,7 @@ struct Layout {
     const Size n = product(sizes, rank);
     bytes = static_cast<std::size_t>(n) * element;
     packable = rank == 2 && n >= smallest_packed && sizes[0] > 1;
-    header = sizeof(Block) + rank * sizeof(Size);
+    header = Block::header_of_sizes(rank);
     if (packable) header += Block::packed_slots * sizeof(std::uintptr_t);
   }
 };
@@ -262,10 +272,11 @@ struct Layout {
   kind.contiguous = true;
   kind.packable = packable;
   kind.in_tape = in_tape;
+  kind.common = in_tape && !packable && (rank == 1 || rank == 2);
   kind.size_class = b->size_class;
   static_cast<BlockKind&>(*b) = kind;
   b->refs.store(1, std::memory_order_relaxed);
-  copy_sizes(b->sizes(), sizes, rank);
+  b->set_sizes(sizes, rank);
   if (packable) [[unlikely]] {
     std::memset(static_cast<void*>(b->sizes() + 2), 0,
                 Block::packed_slots * sizeof(std::uintptr_t));
@@ -277,7 +288,7 @@ struct Layout {
 [[gnu::always_inline]] inline Block* place_header(void* to, const Block& model, std::size_t header,
                                                   Block* holder) {
   const void* from = &model;
-  if (constexpr std::size_t of_matrix = sizeof(Block) + 2 * sizeof(Size); header == of_matrix) {
+  if (constexpr std::size_t of_matrix = Block::header_of_sizes(2); header == of_matrix) {
     std::memcpy(to, from, of_matrix);  // without a call
   } else {
     std::memcpy(to, from, header);

@@ -54,7 +54,7 @@ inline bool is_row(const Block& v, Size rows, Size columns) {
   return v.rank == 1 && v.contiguous && rows == 1 && v.sizes()[0] == columns;
 }
 
-// An op all of whose operands are on one tape and have the elements of the first, a small matrix, in their order: nothing is left to
+// An op all of whose operands are on one tape and have the elements of the first, a small array, in their order: nothing is left to
 // look at, and the results' headers are copies of its own. False, with nothing done, for any other.
 template <class T, std::size_t N, class Kernel>
 [[gnu::always_inline]] inline bool apply_alike(const ElementwiseTable<T>& table,
@@ -66,10 +66,10 @@ template <class T, std::size_t N, class Kernel>
   const std::size_t node_op = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
   const Handle::Contents first = inputs[0]->handle().contents();
   const Block& x = *first.block;
-  if (!first.tape || !table.all_recorded || !x.is_common()) return false;
+  if (!first.tape || !table.all_recorded || !x.common) return false;
   // Read once: what is written below could be the same for all that the compiler knows.
   const Handle::Origin origin = inputs[0]->handle().origin();
-  const std::uint32_t bits = x.bits();
+  const BlockKind kind = x;
   const Size rows = x.sizes()[0], columns = x.sizes()[1];
   auto* tape = static_cast<TapeCore*>(first.tape);
   const Size size = rows * columns;
@@ -85,7 +85,7 @@ template <class T, std::size_t N, class Kernel>
     if (!node) return false;
     const Block& other = *node->value;
     const bool same =
-        other.bits() == bits && other.sizes()[0] == rows && other.sizes()[1] == columns;
+        other.same_type(kind) && other.sizes()[0] == rows && other.sizes()[1] == columns;
     if (!same && !is_row(other, rows, columns)) return false;
     own[i] = Input(node);
     p[i] = other.template data<T>();
@@ -259,12 +259,13 @@ template <class T, std::size_t N, class Kernel>
   }
   for (std::size_t k = 0; k < K; ++k) result_node(n, K, k).slot = 0;
   Block* over = K == 1 && g[0]->exclusive() ? std::exchange(g[0], nullptr) : nullptr;
+  const std::size_t rank = result_node(n, K, 0).value->rank;
   Destinations<T, room> to;
 #pragma GCC unroll 3
   for (std::size_t i = 0; i < count; ++i) {
     Node& m = *n.inputs()[i].known_node();
     in[2 * K + i] = m.value->data<T>();
-    to.choose(i, m, over, 2);
+    to.choose(i, m, over, rank);
   }
   if (const Size size = product(result_node(n, K, 0).value->sizes(), 2)) {
     kernel.backward(to.out, in, size, to.accumulate, elementwise_op(n, K));

@@ -67,7 +67,7 @@ template <class T>
 
 template <class T>
 Block* new_matrix(TapeCore* tape, const Block* model, Size rows, Size columns) {
-  if (tape && model && model->is_common())
+  if (tape && model && model->common)
     return tape->new_common(*model, static_cast<std::size_t>(rows * columns) * sizeof(T));
   const Size sizes[] = {rows, columns};
   return new_result<T>(tape, sizes, 2);

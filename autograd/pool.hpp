@@ -66,7 +66,7 @@ class Pool {
     count(size_class);
     return b;
   }
-  // A block like a small matrix of a tape (Block::is_common), if the next one of its class was like that when it was given back: its header still
+  // A block like a small array of a tape (BlockKind::common), if the next one of its class was like that when it was given back: its header still
   // says so. Null otherwise.
   Block* take_alike(const Block& model) {
     Block* const b = free_[model.size_class];
@@ -145,17 +145,17 @@ constexpr std::size_t pooled_header(std::size_t header, std::size_t bytes) {
 Block* new_like_any(Pool& pool, const Block& model, std::size_t more);
 [[gnu::always_inline]] inline Block* new_like(Pool& pool, const Block& model,
                                               std::size_t more = 0) {
-  if (more == 0 && model.is_common()) [[likely]] {
+  if (more == 0 && model.common) [[likely]] {
     if (Block* b = pool.take_alike(model)) return b;
   }
   return new_like_any(pool, model, more);
 }
 
-// A view without gaps, with room for so many numbers behind its header. See new_view.
+// A view without gaps, with a header that has so many bytes. See new_view.
 [[gnu::always_inline]] inline Block* new_view_header(Block* parent, Size offset, const Size* sizes,
-                                                     std::size_t rank, std::size_t numbers) {
+                                                     std::size_t rank, std::size_t header) {
   Block* const owner = parent->base && !parent->owns_part ? parent->base : parent;
-  Block* const b = this_pool().take(class_of(sizeof(Block) + numbers * sizeof(Size)));
+  Block* const b = this_pool().take(class_of(header));
   BlockKind kind{};  // written at once
   kind.dtype = parent->dtype;
   kind.rank = static_cast<std::uint8_t>(rank);
@@ -168,7 +168,7 @@ Block* new_like_any(Pool& pool, const Block& model, std::size_t more);
   share(owner);
   const Size width = parent->dtype == Dtype::f32 ? 4 : 8;
   b->elements = static_cast<char*>(parent->elements) + offset * width;
-  copy_sizes(b->sizes(), sizes, rank);
+  b->set_sizes(sizes, rank);
   return b;
 }
 

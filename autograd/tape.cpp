@@ -147,7 +147,7 @@ Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t ran
   b->size_class = static_cast<std::uint8_t>(
       class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
   init_block(b, dtype, layout.packable, true, sizes, rank);
-  if (b->is_common()) latest_ = b;
+  if (rank == 2 && b->common) latest_ = b;
   return b;
 }
 

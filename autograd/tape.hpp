@@ -95,8 +95,8 @@ static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(
 // Nodes in chunks of memory, newest last.
 class TapeCore : public TapeState {
  public:
-  // Of a matrix, where it cannot be packed.
-  static constexpr std::size_t common_header = sizeof(Block) + 2 * sizeof(Size);
+  // Of a vector, and of a matrix that cannot be packed.
+  static constexpr std::size_t common_header = Block::header_of_sizes(2);
 
   Node* last() const { return last_; }
   // For sessions and marks: unlike any other of this thread, since tapes may be merged.
@@ -121,7 +121,7 @@ class TapeCore : public TapeState {
     reserve(value_room(model, bytes) + node_bytes(inputs, op_bytes));
     return place_node(table, inputs, op_bytes, place_value_like(model, bytes), dense);
   }
-  // The same in two steps for a model that is common (Block::is_common): where the node is going to be, for its inputs to be
+  // The same in two steps for a model that is common (BlockKind::common): where the node is going to be, for its inputs to be
   // written while they are looked at, and the node itself with its value of so many bytes.
   [[gnu::always_inline]] Input* inputs_of_next(std::size_t bytes, std::size_t inputs,
                                                std::size_t op_bytes) {
@@ -298,7 +298,7 @@ class TapeCore : public TapeState {
   }
   static constexpr std::size_t most_kept = std::size_t{1} << 20;
   static constexpr std::size_t largest_alignment = 63;
-  static std::size_t alignment(std::size_t bytes) { return bytes > 64 ? largest_alignment : 31; }
+  static std::size_t alignment(std::size_t bytes) { return bytes > 64 ? largest_alignment : 15; }
   // In a tape the elements follow the header at once.
   static std::size_t value_room(const Block& model, std::size_t bytes) {
     return model.header() + bytes + alignment(bytes);
@@ -328,7 +328,7 @@ class TapeCore : public TapeState {
     init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
     return b;
   }
-  // The same where the model is common (Block::is_common).
+  // The same where the model is common (BlockKind::common).
   [[gnu::always_inline]] Block* place_common(const Block& model, char* elements) {
     Block* b = place_before(elements, common_header);
     // Field by field: to load them together would have to wait until each has left the store buffer.

@@ -1,16 +1,19 @@
 // What Google Benchmark measures, kept for a table and for bars: the medians over its repetitions.
 //
+//   initialize(argc, argv);                      // takes Google Benchmark's own options: --benchmark_filter, ...
 //   benchmark::RegisterBenchmark("add/loop", [](benchmark::State& state) { for (auto _ : state) ...; });
 //   const Medians medians = run_benchmarks();
 //   medians["add/loop"].ns;                       // CPU time per iteration, or the manual time
 //
-// Google Benchmark's own options (--benchmark_filter, --benchmark_repetitions, ...) apply.
+// Repetitions of all benchmarks take turns, in random order, so that a neighbour on the core does not have all of one.
 #pragma once
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace unroll::bench {
 
@@ -42,6 +45,17 @@ class Medians : public benchmark::BenchmarkReporter {
  private:
   std::map<std::string, Median> by_name_;
 };
+
+// Leaves the other arguments in argv.
+inline void initialize(int& argc, char** argv) {
+  std::string turns = "--benchmark_enable_random_interleaving=true";
+  std::vector<char*> all(argv, argv + argc);
+  all.insert(all.begin() + 1, turns.data());
+  auto count = static_cast<int>(all.size());
+  benchmark::Initialize(&count, all.data());
+  argc = count;
+  std::copy_n(all.begin(), count, argv);
+}
 
 inline Medians run_benchmarks() {
   Medians medians;

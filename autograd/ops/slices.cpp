@@ -49,7 +49,7 @@ struct Concat {
     Block* g = detail::writable_block(n.slot);
     if (!g || static_cast<const Concat*>(n.op())->axis != 0) return false;
     n.slot = 0;
-    const std::size_t header = sizeof(Block) + n.input_block(0)->rank * sizeof(Size);
+    const std::size_t header = Block::header_of_sizes(n.input_block(0)->rank);
     Block* host = detail::take_block(detail::this_pool(), sizeof(Block) + n.input_count * header);
     host->refs.store(1, std::memory_order_relaxed);
     host->base = g->owns_part ? (g->base->base ? g->base->base : g->base) : g;
@@ -63,6 +63,7 @@ struct Concat {
         auto* part = reinterpret_cast<Block*>(at);
         detail::init_block(part, x.dtype, false, true, x.sizes(), x.rank);
         part->owns_part = true;
+        part->common = false;
         part->holder = part->base = host;
         part->elements = elements;
         detail::retain_local(*host);
@@ -176,7 +177,8 @@ Var<T> index(const Var<T>& x, Size axis, Size i) {
   if (!c.tape && a == 0 && Slice::shows_rows(b)) {
     const Size row = detail::product(b.sizes() + 1, b.rank - 1u);
     const std::size_t rank = b.rank - 1u;
-    return Var<T>(Handle(Ref(detail::new_view_header(&b, i * row, b.sizes() + 1, rank, rank))));
+    return Var<T>(Handle(Ref(
+        detail::new_view_header(&b, i * row, b.sizes() + 1, rank, Block::header_of_sizes(rank)))));
   }
   return apply(Slice{static_cast<std::uint8_t>(a), true, i, 1, 1}, x);
 }
