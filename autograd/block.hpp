@@ -52,13 +52,13 @@ struct BlockKind {
   Dtype dtype;
   std::uint8_t rank;
   bool contiguous : 1;  // row-major without gaps; if not, strides follow the sizes
-  bool packable : 1;    // a matrix with room for packed forms of itself (see packed_forms)
-  bool in_tape : 1;     // lies in the memory of another block, `holder`: a tape's, mostly
-  bool of_array : 1;    // of a view: `base` is a whole array, not a tape's memory
-  bool owns_part : 1;   // lies in another block's memory, and nobody else has its elements
-  bool has_parts : 1;   // behind its elements are the headers of parts of it (ops/split.cpp)
   bool
-      common : 1;  // of a tape's value: a vector or matrix with nothing but type and sizes in its header
+      packable : 1;  // a matrix with room for packed forms of itself (see packed_forms); none of a tape's is
+  bool in_tape : 1;    // lies in the memory of another block, `holder`: a tape's, mostly
+  bool of_array : 1;   // of a view: `base` is a whole array, not a tape's memory
+  bool owns_part : 1;  // lies in another block's memory, and nobody else has its elements
+  bool has_parts : 1;  // behind its elements are the headers of parts of it (ops/split.cpp)
+  bool common : 1;     // a vector or matrix of a tape with nothing but type and sizes in its header
   std::uint8_t unused : 1;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
 
@@ -124,7 +124,7 @@ struct Block : BlockKind {
   bool counted_by_holder() const {
     BlockKind own{}, seen{};
     own.in_tape = true;
-    seen.in_tape = seen.packable = seen.owns_part = true;
+    seen.in_tape = seen.owns_part = true;
     return (bits() & seen.bits()) == own.bits();
   }
   // Of a contiguous block: the part of its header that every one has, and all of it.
@@ -244,10 +244,14 @@ class Ref {
 // Matrices with fewer elements, and single rows, are not worth packing.
 constexpr Size smallest_packed = 64;
 
+inline bool may_be_packed(const Size* sizes, std::size_t rank) {
+  return rank == 2 && sizes[0] > 1 && sizes[0] * sizes[1] >= smallest_packed;
+}
+
 // Up to this many bytes, copying elements costs less than sharing them, and values lie in the tape beside their nodes.
 constexpr Size small_value = 1024;
 
-// What a block of some shape needs.
+// What a block of some shape needs in a pool.
 struct Layout {
   std::size_t bytes;   // of the elements
   std::size_t header;  // of what stands before them
@@ -256,7 +260,7 @@ struct Layout {
   Layout(std::size_t element, const Size* sizes, std::size_t rank) {
     const Size n = product(sizes, rank);
     bytes = static_cast<std::size_t>(n) * element;
-    packable = rank == 2 && n >= smallest_packed && sizes[0] > 1;
+    packable = may_be_packed(sizes, rank);
     header = Block::header_of_sizes(rank);
     if (packable) header += Block::packed_slots * sizeof(std::uintptr_t);
   }
@@ -272,7 +276,7 @@ struct Layout {
   kind.contiguous = true;
   kind.packable = packable;
   kind.in_tape = in_tape;
-  kind.common = in_tape && !packable && (rank == 1 || rank == 2);
+  kind.common = in_tape && (rank == 1 || rank == 2);
   kind.size_class = b->size_class;
   static_cast<BlockKind&>(*b) = kind;
   b->refs.store(1, std::memory_order_relaxed);

@@ -73,6 +73,7 @@ class RightMatrix {
   Matrix<T> matrix_;  // as it stands on the right, k x n
   Size rows_, k_, n_;
   const KeptForm<T>* form_ = nullptr;
+  Ref own_form_;  // of a matrix that cannot keep one
   // Of one row: what multiplies it.
   void (*row_)(const T* a, const Panels<T>& b, T* c, bool accumulate) = nullptr;
 };

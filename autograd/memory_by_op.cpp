@@ -45,9 +45,9 @@ class Census {
   void count(Block& b, const char* name, Size arrays = 1) {
     if (!seen_.insert(&b).second) return;
     if (b.in_tape) {
-      const Layout layout(b.dtype == Dtype::f32 ? 4 : 8, b.sizes(), b.rank);
+      const Size element = b.dtype == Dtype::f32 ? 4 : 8;
       const bool part = b.elements != reinterpret_cast<char*>(&b) + b.header();
-      const auto bytes = static_cast<Size>(layout.header + (part ? 0 : layout.bytes));
+      const auto bytes = static_cast<Size>(b.header()) + (part ? 0 : b.size() * element);
       in_tape_ += bytes;
       add(name, bytes, 1);
     } else {

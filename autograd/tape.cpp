@@ -139,26 +139,27 @@ void TapeCore::add_chunk(std::size_t at_least) {
 
 Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t rank) {
   const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
-  const Layout layout(element, sizes, rank);
-  if (bypass_pool || layout.bytes > std::size_t{small_value})
+  const std::size_t bytes = static_cast<std::size_t>(product(sizes, rank)) * element;
+  if (bypass_pool || bytes > std::size_t{small_value})
     return new_block(*pool_, dtype, element, sizes, rank);
-  reserve(layout.header + layout.bytes + alignment(layout.bytes));
-  Block* b = place_value(layout.header, layout.bytes);
-  b->size_class = static_cast<std::uint8_t>(
-      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
-  init_block(b, dtype, layout.packable, true, sizes, rank);
+  const std::size_t header = Block::header_of_sizes(rank);
+  reserve(header + bytes + alignment(bytes));
+  Block* b = place_value(header, bytes);
+  b->size_class = static_cast<std::uint8_t>(class_of(pooled_header(header, bytes) + bytes));
+  init_block(b, dtype, false, true, sizes, rank);
   if (rank == 2 && b->common) latest_ = b;
   return b;
 }
 
 Block* TapeCore::new_part(Dtype dtype, const Size* sizes, std::size_t rank) {
-  const Layout layout(dtype == Dtype::f32 ? 4 : 8, sizes, rank);
-  if (bypass_pool || layout.packable || layout.bytes > std::size_t{small_value}) return nullptr;
-  reserve(layout.header);
+  const std::size_t element = dtype == Dtype::f32 ? 4 : 8;
+  const std::size_t bytes = static_cast<std::size_t>(product(sizes, rank)) * element;
+  if (bypass_pool || bytes > std::size_t{small_value}) return nullptr;
+  const std::size_t header = Block::header_of_sizes(rank);
+  reserve(header);
   auto* b = reinterpret_cast<Block*>(at_);
-  at_ += layout.header;
-  b->size_class = static_cast<std::uint8_t>(
-      class_of(pooled_header(layout.header, layout.bytes) + layout.bytes));
+  at_ += header;
+  b->size_class = static_cast<std::uint8_t>(class_of(pooled_header(header, bytes) + bytes));
   init_block(b, dtype, false, true, sizes, rank);
   return b;
 }

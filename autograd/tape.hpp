@@ -95,7 +95,7 @@ static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(
 // Nodes in chunks of memory, newest last.
 class TapeCore : public TapeState {
  public:
-  // Of a vector, and of a matrix that cannot be packed.
+  // Of a vector or matrix of a tape.
   static constexpr std::size_t common_header = Block::header_of_sizes(2);
 
   Node* last() const { return last_; }
@@ -325,7 +325,7 @@ class TapeCore : public TapeState {
   [[gnu::always_inline]] Block* place_value_like(const Block& model, std::size_t bytes) {
     Block* b = place_value(model.header(), bytes);
     b->size_class = model.size_class;
-    init_block(b, model.dtype, model.packable, true, model.sizes(), model.rank);
+    init_block(b, model.dtype, false, true, model.sizes(), model.rank);
     return b;
   }
   // The same where the model is common (BlockKind::common).

@@ -243,11 +243,13 @@ void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bo
 
 namespace {
 
-// Are products of `rows` rows with w computed from a packed form?
+// Are products of `rows` rows with w computed from a packed form? A small w is packed wherever it lies, so that sums have one order.
 template <class T>
 bool packs(const Block& w, Size rows, Size a_column) {
-  return gemm_path() == GemmPath::own && w.packable && rows > 0 && a_column == 1 &&
-         (rows == 1 || own_tiles);
+  return gemm_path() == GemmPath::own &&
+         (w.packable || (w.contiguous && may_be_packed(w.sizes(), w.rank) &&
+                         w.size() * Size{sizeof(T)} <= small_value)) &&
+         rows > 0 && a_column == 1 && (rows == 1 || own_tiles);
 }
 template <class T>
 Panels<T> packed_form(Size rows, Size k, Size n) {
@@ -262,6 +264,16 @@ KeptForm<T>& form_in(std::uintptr_t state) {
   return *reinterpret_cast<KeptForm<T>*>(reinterpret_cast<Block*>(state)->data<T>());
 }
 template <class T>
+Ref new_form(Size rows, const Matrix<T>& b, Size k, Size n) {
+  constexpr Size head = KeptForm<T>::elements;
+  const Panels<T> panels = packed_form<T>(rows, k, n);
+  Ref form = new_block<T>(Shape{head + panels.elements()});
+  T* const elements = form->template data<T>();
+  new (elements) KeptForm<T>{pack(elements + head, b, panels),
+                             rows == 1 ? row_by_panels<T>(panels.lanes) : nullptr};
+  return form;
+}
+template <class T>
 [[gnu::noinline]] const KeptForm<T>* make_form(std::atomic<std::uintptr_t>& form, Size rows,
                                                const Matrix<T>& b, Size k, Size n, bool now) {
   std::uintptr_t state = form.load(std::memory_order_acquire);
@@ -270,12 +282,7 @@ template <class T>
     return nullptr;
   }
   if (state <= 1) {
-    constexpr Size head = KeptForm<T>::elements;
-    const Panels<T> panels = packed_form<T>(rows, k, n);
-    Ref packed = new_block<T>(Shape{head + panels.elements()});
-    T* const elements = packed->template data<T>();
-    new (elements) KeptForm<T>{pack(elements + head, b, panels),
-                               rows == 1 ? row_by_panels<T>(panels.lanes) : nullptr};
+    Ref packed = new_form(rows, b, k, n);
     const auto made = reinterpret_cast<std::uintptr_t>(packed.get());
     if (single_thread()) {
       form.store(made, std::memory_order_relaxed);
@@ -325,7 +332,7 @@ void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c,
   }
   ++calls;
   const bool now = k * n * static_cast<Size>(sizeof(T)) <= small_form;
-  const KeptForm<T>* form = kept_form(w, transposed, m, b, k, n, now);
+  const KeptForm<T>* form = w.packable ? kept_form(w, transposed, m, b, k, n, now) : nullptr;
   Panels<T> panels = form ? form->panels : packed_form<T>(m, k, n);
   if (!form) panels = pack(scratch<T>(panels.elements()), b, panels);
   if (m == 1) {
@@ -343,7 +350,12 @@ RightMatrix<T>::RightMatrix(Block& w, bool transposed, Size rows)
       n_(w.sizes()[transposed ? 0 : 1]) {
   if (transposed) matrix_ = matrix_.transposed();
   if (!packs<T>(w, rows, 1)) return;
-  form_ = kept_form(w, transposed, rows, matrix_, k_, n_, true);
+  if (w.packable) {
+    form_ = kept_form(w, transposed, rows, matrix_, k_, n_, true);
+  } else {
+    own_form_ = new_form(rows, matrix_, k_, n_);
+    form_ = reinterpret_cast<KeptForm<T>*>(own_form_->data<T>());
+  }
   row_ = form_->row;
 }
 template <class T>

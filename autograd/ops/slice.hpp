@@ -22,7 +22,14 @@ struct Slice {
   static constexpr auto name = "slice";
   std::uint8_t axis = 0;
   bool drop = false;
-  Size start = 0, step = 1, length = 0;
+  Size step : 48 = 1;  // in the same word: slices are many
+  Size start = 0, length = 0;
+
+  Slice() = default;
+  Slice(std::uint8_t along, bool drops, Size first, Size stride, Size count)
+      : axis(along), drop(drops), start(first), length(count) {
+    if (count > 1) step = stride;  // else it may be any number
+  }
 
   std::size_t shape(const Size* from, std::size_t from_rank, Size* sizes) const {
     std::size_t rank = 0;
