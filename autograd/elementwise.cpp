@@ -1,10 +1,18 @@
 // Elementwise ops: computing their results and recording them.
-#include "unroll/autograd/elementwise_alike.hpp"
+#include "unroll/autograd/elementwise_rows.hpp"
 #include "unroll/autograd/kernels/strided_map.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
 namespace unroll::detail {
 namespace {
+
+// `fuse` over matrices and vectors that their rows share. False, with nothing done, for others.
+template <class T>
+[[gnu::noinline]] bool apply_to_whole_rows(const ElementwiseTable<T>& table,
+                                           const Var<T>* const* inputs, Var<T>* results,
+                                           const void* op, std::size_t op_bytes) {
+  return apply_to_rows<T, 0>(table, inputs, results, op, op_bytes, CalledKernel<T>{table});
+}
 
 // Computes an op of operands of any shapes and layouts; allocates the results.
 template <class T>
@@ -61,6 +69,7 @@ void apply_unlike(const ElementwiseTable<T>& table, const Var<T>* const* inputs,
       plain = plain && fills(*x[i], full->sizes(), full->rank);
     }
   }
+  if (!plain && table.arrays && apply_to_whole_rows(table, inputs, results, op, op_bytes)) return;
   auto* tape = static_cast<TapeCore*>(state);
   const std::size_t bytes = (K > 1 ? K * sizeof(Node*) : 0) + op_bytes;
   const Size size = plain ? full->size() : 0;

@@ -439,7 +439,7 @@ void record_fused(const typename Rules::Op& op, const Var<T>* const* x, Var<T>* 
   if constexpr (!Rules::parted) {
     if (apply_alike<T, Rules::known>(Rules::table, x, y, &op, sizeof(op), kernel)) return;
     apply_unlike<T, Rules::known>(Rules::table, x, y, &op, sizeof(op));
-  } else if (!apply_to_parts<T, Rules::results>(Rules::table, x, y, &op, sizeof(op), kernel)) {
+  } else if (!apply_to_rows<T, Rules::results>(Rules::table, x, y, &op, sizeof(op), kernel)) {
     using Whole = decltype(fused_arrays<decltype(op.f), T>(Rules::indices));
     const auto inputs = Rules::inputs_of([&](std::size_t i) { return *x[i]; });
     std::array<const Var<T>*, Rules::N> at;

@@ -1,8 +1,8 @@
-// The short path of `fuse` over parts of arrays, each of which is a matrix of so many rows, or a vector that all rows share: recorded
-// as one node of whole arrays, whose kernel runs over row after row. Not promised to users; it becomes part of each call of `fuse`
-// that has parts, where the table is a constant.
+// The short path of `fuse` over arrays, or parts of arrays, each of which is a matrix of so many rows, or a vector that all rows share:
+// recorded as one node of whole arrays, whose kernel runs over row after row. Not promised to users; it becomes part of each call of
+// `fuse` that has parts, where the table is a constant, and is compiled once for those that have none.
 //
-//   if (!apply_to_parts<T, results>(table, arrays, y, &op, sizeof(op), kernel)) ...       // of split parts instead
+//   if (!apply_to_rows<T, results>(table, arrays, y, &op, sizeof(op), kernel)) ...        // of split parts instead
 //   if (!sweep_rows<T, results>(n, sweep, table, kernel)) ...                             // by the rule over Vars instead
 //
 // Invariant: they return false, with nothing done, for what they do not take.
@@ -73,13 +73,13 @@ Block* new_matrix(TapeCore* tape, const Block* model, Size rows, Size columns) {
   return new_result<T>(tape, sizes, 2);
 }
 
-// Computes and records an op of `table.arrays` arrays in parts, with K results.
-template <class T, std::size_t K, class Kernel>
-[[gnu::always_inline]] inline bool apply_to_parts(const ElementwiseTable<T>& table,
-                                                  const Var<T>* const* arrays, Var<T>* results,
-                                                  const void* op, std::size_t op_bytes,
-                                                  const Kernel& kernel) {
-  const std::size_t count = table.arrays;
+// Computes and records an op of `table.arrays` arrays, with K results, or as many as the table says.
+template <class T, std::size_t Results, class Kernel>
+[[gnu::always_inline]] inline bool apply_to_rows(const ElementwiseTable<T>& table,
+                                                 const Var<T>* const* arrays, Var<T>* results,
+                                                 const void* op, std::size_t op_bytes,
+                                                 const Kernel& kernel) {
+  const std::size_t count = table.arrays, K = Results ? Results : table.results;
   const Block& unparted = *arrays[table.unparted]->handle().block();
   if (unparted.rank == 0) return false;
   Size columns = unparted.sizes()[unparted.rank - 1];
@@ -128,7 +128,9 @@ template <class T, std::size_t K, class Kernel>
       own[i] = nodes[i] ? Input(nodes[i]) : Input(blocks[i]);
     }
     n = tape->record_several(&table, count, node_op);
-    n->alike = all_nodes && (K > 1 || y[0]->counted_by_holder());
+    const bool parted = count != table.inputs;  // else it would be like a node of apply_alike
+    n->dense = parted;
+    n->alike = parted && all_nodes && (K > 1 || y[0]->counted_by_holder());
     if (K == 1) n->value = y[0];
     op = own_op(table, *tape, *n, K, columns, op, op_bytes, rows);
   }
@@ -152,12 +154,22 @@ template <class T>
   return reinterpret_cast<std::uintptr_t>(b);
 }
 
+// Was a node without parts recorded so?
+inline bool has_rows(const Node& n, const Block& y) {
+  if (y.rank != 2 || y.size() == 0) return false;
+  for (std::size_t i = 0; i < n.input_count; ++i) {
+    const Block& x = *n.input_block(i);
+    if (!x.contiguous || !(x.same_shape(y) || (x.rank == 1 && x.sizes()[0] == y.sizes()[1])))
+      return false;
+  }
+  return true;
+}
 // The cotangents of the arrays of such a node; those that want none get none.
-template <class T, std::size_t K, class Kernel>
+template <class T, std::size_t Results, class Kernel>
 [[gnu::always_inline]] inline bool sweep_rows(Node& n, Sweep& sweep,
                                               const ElementwiseTable<T>& table,
                                               const Kernel& kernel) {
-  const std::size_t count = table.arrays;
+  const std::size_t count = table.arrays, K = Results ? Results : table.results;
   Block* g[max_results];
   for (std::size_t k = 0; k < K; ++k) {
     Node& r = result_node(n, K, k);

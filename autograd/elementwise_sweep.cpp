@@ -1,5 +1,5 @@
 // Elementwise ops: the cotangents of their inputs.
-#include "unroll/autograd/elementwise_alike.hpp"
+#include "unroll/autograd/elementwise_rows.hpp"
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/kernels/strided_map.hpp"
 
@@ -152,6 +152,13 @@ template <class T, std::size_t N>
   return true;
 }
 
+// A node of matrices and of vectors that their rows share.
+template <class T>
+[[gnu::noinline]] bool sweep_whole_rows(Node& n, Sweep& sweep, const ElementwiseTable<T>& table) {
+  return table.arrays && has_rows(n, *result_node(n, table.results, 0).value) &&
+         sweep_rows<T, 0>(n, sweep, table, CalledKernel<T>{table});
+}
+
 }  // namespace
 
 template <class T, std::size_t N>
@@ -170,7 +177,7 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
   if (any) {
     if (sweep.recorded()) {
       table.rule(n, sweep);
-    } else if (!n.dense || !sweep_dense<T, N>(n, sweep, table)) {
+    } else if (n.dense ? !sweep_dense<T, N>(n, sweep, table) : !sweep_whole_rows(n, sweep, table)) {
       sweep_strided(n, sweep, table);
     }
   }

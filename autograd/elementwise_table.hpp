@@ -29,7 +29,7 @@ constexpr std::size_t max_operands = max_inputs + 2 * max_results;
 template <class T>
 struct ElementwiseTable : OpTable {
   std::size_t inputs = 0, results = 0;
-  // Of an op that reads some arrays in equal parts of their last axis: how many arrays there are, and how many inputs each gives.
+  // Of `fuse`, which may read some arrays in equal parts of their last axis: how many arrays there are, and how many inputs each gives.
   std::size_t arrays = 0;
   std::array<std::uint8_t, max_inputs> parts{};
   std::uint8_t unparted = 0;  // an array that is one input, where there is one
