@@ -150,6 +150,45 @@ TEST_CASE("Numbers, constants and rows among a fused cell's operands") {
   CHECK_NOTHROW(check_grads(f(true), at));
 }
 
+TEST_CASE_TEMPLATE("Rows share the vectors among a fused cell's operands", T, float, double) {
+  using V = Var<T>;
+  for (const Size rows : {2, 3, 70}) {
+    for (const Size width : {16, 7}) {
+      CAPTURE(rows);
+      CAPTURE(width);
+      const V constant = numbers<T>({width}, 3), late = numbers<T>({rows, width}, 4);
+      const auto f = [&](bool fused) {
+        return [&, fused](const std::vector<V>& v) {
+          const V x = v[0] * 1, bias = v[1] * 1;
+          const auto one = [&](const V& a, const V& b) {
+            return fused ? fuse(every_op, a, b) : every_op(a, b);
+          };
+          const auto two = [&](const V& i, const V& g, const V& before) {
+            return fused ? fuse(gates, i, bias, g, bias, before) : gates(i, bias, g, bias, before);
+          };
+          const auto [h, c] = two(x, x, constant);
+          const auto [unused, cell] = two(bias, constant, x);
+          return mean(one(x, bias) * late) + mean(one(v[1], v[0])) + mean(h * c * late) +
+                 mean(square(cell));
+        };
+      };
+      const std::vector<V> at{numbers<T>({rows, width}, 1), numbers<T>({width}, 2)};
+      const auto [value, slopes] = value_and_grad(f(true), at);
+      const auto [expected, expected_slopes] = value_and_grad(f(false), at);
+      same(value, expected, 4 * precision<T>);
+      for (std::size_t k = 0; k < at.size(); ++k) {
+        CAPTURE(k);
+        same(slopes[k], expected_slopes[k], 4 * precision<T>);
+      }
+      if constexpr (sizeof(T) == 8) {
+        if (rows == 2) {
+          CHECK_NOTHROW(check_grads(f(true), at));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("How many costly ops a lambda calls may depend on what it captures") {
   using V = Var<double>;
   const V x = numbers<double>({1, 12}, 1);
