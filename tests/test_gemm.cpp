@@ -167,6 +167,30 @@ TEST_CASE_TEMPLATE("A matrix that is used again and again gives the same product
   }
 }
 
+TEST_CASE_TEMPLATE("A small matrix on the right gives the same bits wherever it lies", T, float,
+                   double) {
+  // By itself, as a value of a tape, and as rows of a larger array; the second product may find what the first has kept.
+  for (const auto& [k, n] : std::vector<std::array<Size, 2>>{{16, 16}, {8, 8}, {2, 32}, {11, 7}}) {
+    const Var<T> W = normal<T>(Key(1), {k, n}), taller = concat<T>({W, W}, 0);
+    for (const Size m : {1, 2, 7}) {
+      CAPTURE(m);
+      CAPTURE(k);
+      CAPTURE(n);
+      const Var<T> x = normal<T>(Key(2), {m, k}), z = normal<T>(Key(3), {m, n});
+      const auto products = [&](const Var<T>& w) {
+        return std::vector{matmul(x, w).to_vector(), linear(z, w).to_vector()};
+      };
+      const auto expected = products(W);
+      CHECK(products(W) == expected);
+      CHECK(products(slice(taller, 0, {k, 2 * k})) == expected);
+      Tape<T> tape;
+      const Var<T> w = tape.leaf(W) * 1;
+      CHECK(products(w) == expected);
+      CHECK(products(w) == expected);
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("NaN and inf in a factor reach the product where they should and nowhere else",
                    T, float, double) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
