@@ -10,6 +10,7 @@
 
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/autograd/kernels.hpp"
+#include "unroll/autograd/random.hpp"
 
 using namespace unroll;
 using detail::Matrix;
