@@ -51,14 +51,13 @@ Pool& local_pool();
 struct BlockKind {
   Dtype dtype;
   std::uint8_t rank;
-  bool contiguous : 1;  // row-major without gaps; if not, strides follow the sizes
-  bool
-      packable : 1;  // a matrix with room for packed forms of itself (see packed_forms); none of a tape's is
-  bool in_tape : 1;    // lies in the memory of another block, `holder`: a tape's, mostly
-  bool of_array : 1;   // of a view: `base` is a whole array, not a tape's memory
-  bool owns_part : 1;  // lies in another block's memory, and nobody else has its elements
-  bool has_parts : 1;  // behind its elements are the headers of parts of it (ops/split.cpp)
-  bool common : 1;     // a vector or matrix of a tape with nothing but type and sizes in its header
+  bool contiguous : 1;      // row-major without gaps; if not, strides follow the sizes
+  bool packable : 1;        // a matrix with room for packed forms of itself (see packed_forms)
+  bool in_tape : 1;         // lies in the memory of another block, `holder`: a tape's, mostly
+  bool of_array : 1;        // of a view: `base` is a whole array, not a tape's memory
+  bool owns_part : 1;       // lies in another block's memory, and nobody else has its elements
+  bool has_parts : 1;       // behind its elements are the headers of parts of it (ops/split.cpp)
+  bool common : 1;          // a tape's vector or matrix: only type and sizes in its header
   std::uint8_t unused : 1;  // written with the others, which makes one store of all of them
   std::uint8_t size_class;  // in its pool, of this block's memory; in a tape, of one laid out alike
 
@@ -127,16 +126,21 @@ struct Block : BlockKind {
     seen.in_tape = seen.owns_part = true;
     return (bits() & seen.bits()) == own.bits();
   }
-  // Of a contiguous block: the part of its header that every one has, and all of it.
-  static constexpr std::size_t header_of_sizes(std::size_t rank) {
-    return sizeof(Block) + (rank == 1 ? 2 : rank) * sizeof(Size);
+  // It has those elements of another block's memory to itself.
+  void own_part() {
+    owns_part = true;
+    common = false;
   }
-  void set_sizes(const Size* from, std::size_t rank) {
-    copy_sizes(sizes(), from, rank);
-    if (rank == 1) sizes()[1] = 1;
+  // Of a contiguous block: the part of its header that every one has, and all of it.
+  static constexpr std::size_t header_of_sizes(std::size_t axes) {
+    return sizeof(Block) + (axes == 1 ? 2 : axes) * sizeof(Size);
   }
   std::size_t header() const {
     return header_of_sizes(rank) + (packable ? packed_slots * sizeof(std::uintptr_t) : 0);
+  }
+  void set_sizes(const Size* from, std::size_t axes) {
+    copy_sizes(sizes(), from, axes);
+    if (axes == 1) sizes()[1] = 1;
   }
   // Strides in elements, written for both kinds of block.
   void get_strides(Size* out) const {

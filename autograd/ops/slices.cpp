@@ -62,8 +62,7 @@ struct Concat {
       if (sweep.wants(n, i)) {
         auto* part = reinterpret_cast<Block*>(at);
         detail::init_block(part, x.dtype, false, true, x.sizes(), x.rank);
-        part->owns_part = true;
-        part->common = false;
+        part->own_part();
         part->holder = part->base = host;
         part->elements = elements;
         detail::retain_local(*host);

@@ -120,7 +120,7 @@ struct Parts : detail::PartsRoom {
     headers = headers_of(*whole);
     Block* first = detail::place_header(place_of(0), part, header, whole);
     first->base = whole;
-    first->owns_part = true;
+    first->own_part();
     first->elements = elements;
     const Size size = first->size();
     for (std::uint32_t k = 1; k < count; ++k) {
