@@ -171,7 +171,8 @@ TEST_CASE_TEMPLATE("A matrix that is used again and again gives the same product
 TEST_CASE_TEMPLATE("A small matrix on the right gives the same bits wherever it lies", T, float,
                    double) {
   // Of up to 1 kB: by itself, as a value of a tape, and as rows of a larger array; the second product may find what the first kept.
-  for (const auto& [k, n] : std::vector<std::array<Size, 2>>{{8, 16}, {8, 8}, {2, 32}, {11, 7}}) {
+  for (const auto& size : std::vector<std::array<Size, 2>>{{8, 16}, {8, 8}, {2, 32}, {11, 7}}) {
+    const Size k = size[0], n = size[1];
     const Var<T> W = normal<T>(Key(1), {k, n}), taller = concat<T>({W, W}, 0);
     for (const Size m : {1, 2, 7}) {
       CAPTURE(m);
