@@ -147,7 +147,7 @@ Block* TapeCore::new_other_value(Dtype dtype, const Size* sizes, std::size_t ran
   Block* b = place_value(header, bytes);
   b->size_class = static_cast<std::uint8_t>(class_of(pooled_header(header, bytes) + bytes));
   init_block(b, dtype, false, true, sizes, rank);
-  if (rank == 2 && b->common) latest_ = b;
+  if (rank == 2) latest_ = b;
   return b;
 }
 
