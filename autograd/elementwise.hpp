@@ -462,6 +462,54 @@ auto apply_fused(const F& f, const X&... x) {
   }
 }
 
+// Elementwise functions of which no derivative is compiled.
+template <class F, class T, std::size_t N>
+struct ValuesOnly {
+  template <std::size_t... I>
+  static auto run(const F& f, const Lane<T>* x, std::index_sequence<I...>) {
+    return f(x[I]...);
+  }
+  static constexpr auto indices = std::make_index_sequence<N>{};
+  static constexpr std::size_t results =
+      result_count<decltype(run(std::declval<F>(), std::declval<Lane<T>*>(), indices))>;
+
+  UNROLL_KERNEL static void forward(T* const* out, const T* const* in, const Size* step, Size n,
+                                    unsigned, const void* op) {
+    const F f = *static_cast<const F*>(op);
+    map_lanes<N, results>(out, in, step, n, 0, [&](const auto& x, auto& y) {
+      for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
+    });
+  }
+  static constexpr ElementwiseTable<T> table = [] {
+    ElementwiseTable<T> t;
+    t.name = "fuse";
+    t.inputs = N;
+    t.results = results;
+    t.forward = forward;
+    t.differentiable = false;
+    return t;
+  }();
+};
+
+// f(x...) like `fuse`, for what is hardly ever differentiated, such as an optimiser's step: one pass over constants. Where an
+// argument is tracked, f runs over Vars, and its ops are recorded one by one.
+template <class F, class T, class... X>
+auto fuse_values(F f, const Var<T>& first, const X&... rest) {
+  using Kernel = ValuesOnly<F, T, 1 + sizeof...(X)>;
+  std::array<Var<T>, Kernel::results> y;
+  if ((first.is_tracked() || ... || rest.is_tracked())) {
+    for_each_result(f(first, rest...), [&](auto k, const auto& r) { y[k] = r; });
+  } else {
+    const Var<T>* inputs[] = {&first, &rest...};
+    apply_elementwise<T, any_inputs>(Kernel::table, inputs, y.data(), &f, sizeof(f));
+  }
+  if constexpr (Kernel::results == 1) {
+    return std::move(y[0]);
+  } else {
+    return std::tuple_cat(std::move(y));
+  }
+}
+
 }  // namespace detail
 
 // Applies a user's elementwise op (see the top of this file) to arrays that broadcast.

@@ -186,12 +186,12 @@ void sweep_elementwise(Node& n, Sweep& sweep) {
 
 namespace {
 template <class T, std::size_t... N>
-constexpr auto all_counts(std::index_sequence<N...>) {
+constexpr auto all_sweeps(std::index_sequence<N...>) {
   return std::tuple{&sweep_elementwise<T, N>...};
 }
 // Naming a function makes the compiler emit it.
-[[gnu::used]] constinit auto floats = all_counts<float>(std::make_index_sequence<4>{});
-[[gnu::used]] constinit auto doubles = all_counts<double>(std::make_index_sequence<4>{});
+[[gnu::used]] constinit auto float_sweeps = all_sweeps<float>(std::make_index_sequence<4>{});
+[[gnu::used]] constinit auto double_sweeps = all_sweeps<double>(std::make_index_sequence<4>{});
 }  // namespace
 
 }  // namespace unroll::detail

@@ -69,8 +69,7 @@ inline void* elementwise_op(Node& n, std::size_t results) {
   return static_cast<Node**>(n.op()) + (results > 1 ? results : 0);
 }
 
-// Runs f over lanes. There is one copy of f, so the compiler cannot round an element in the tail differently; a number is
-// spread to a whole lane first. What is added to is added to what f gave as it would have been stored: the same in other copies.
+// Runs f over lanes. A number is spread to a whole lane first.
 template <std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                F f) {
@@ -105,9 +104,9 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
       if (!to[j]) continue;
       const bool add = accumulate >> j & 1;
       if (n >= w) [[likely]] {
-        (add ? L::load(to[j]) + y[j].rounded() : y[j]).store(to[j]);
+        (add ? L::load(to[j]) + y[j] : y[j]).store(to[j]);
       } else {
-        (add ? L::load_part(to[j], n) + y[j].rounded() : y[j]).store_part(to[j], n);
+        (add ? L::load_part(to[j], n) + y[j] : y[j]).store_part(to[j], n);
       }
       to[j] += w;
     }
@@ -138,7 +137,7 @@ template <std::size_t In, std::size_t Out, class T, class F>
     f(x, y);
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
-      (accumulate >> j & 1 ? L::load(out[j] + at) + y[j].rounded() : y[j]).store(out[j] + at);
+      (accumulate >> j & 1 ? L::load(out[j] + at) + y[j] : y[j]).store(out[j] + at);
     }
   }
 }

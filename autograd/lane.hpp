@@ -5,18 +5,21 @@
 //   y.store(q);
 //
 // A lane wraps one SIMD register (xsimd). It has just the names that rules use, found by argument-dependent lookup and
-// nowhere else, so `tanh(x)` in a rule can never become the scalar one of <cmath>. Invariant: each operation works on the
-// elements independently, hence an element's bits do not depend on where in the lane it stands.
+// nowhere else, so `tanh(x)` in a rule can never become the scalar one of <cmath>.
+//
+// Invariants: each operation works on the elements independently, so an element's bits do not depend on where in the lane it
+// stands. Each operation is rounded by itself, so they do not depend on the copy of a kernel either: a compiler that may join
+// a product and a sum into one operation (g++ does by default) finds products that it cannot see through.
 #pragma once
 
 #include <concepts>
 #include <cstddef>
 #include <limits>
 #include <type_traits>
-#include <xsimd/xsimd.hpp>
 
 #include "unroll/autograd/call.hpp"
 #include "unroll/autograd/lane_math.hpp"
+#include "unroll/autograd/simd.hpp"
 
 namespace unroll {
 
@@ -51,16 +54,6 @@ class Lane {
   explicit Lane(const Batch& v) : v_(v) {}
   static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
   void store(T* p) const { v_.store_unaligned(p); }
-  // The same value, rounded as if it had been stored: no compiler makes one operation of what gave it and what is done with it.
-  [[nodiscard]] Lane rounded() const {
-    Lane x = *this;
-#if defined(__x86_64__)
-    asm("" : "+x"(x.v_.data));
-#elif defined(__aarch64__)
-    asm("" : "+w"(x.v_.data));
-#endif
-    return x;
-  }
   // The first n elements (fewer than the width); the others are `rest`, and are not touched in memory.
   static Lane load_part(const T* p, std::ptrdiff_t n, T rest = T(0)) {
 #ifdef __AVX512F__
@@ -91,7 +84,7 @@ class Lane {
 
   friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.v_ + b.v_); }
   friend Lane operator-(const Lane& a, const Lane& b) { return Lane(a.v_ - b.v_); }
-  friend Lane operator*(const Lane& a, const Lane& b) { return Lane(a.v_ * b.v_); }
+  friend Lane operator*(const Lane& a, const Lane& b) { return rounded(a.v_ * b.v_); }
   friend Lane operator/(const Lane& a, const Lane& b) { return Lane(a.v_ / b.v_); }
   friend Lane operator-(const Lane& a) { return Lane(-a.v_); }
 
@@ -106,20 +99,20 @@ class Lane {
   friend Lane where(const Lane& c, const Lane& a, const Lane& b) { return where(c != 0, a, b); }
 
   friend Lane sqrt(const Lane& x) { return Lane(xsimd::sqrt(x.v_)); }
-  friend Lane exp(const Lane& x) { return Lane(detail::lane_math::exp(x.v_)); }
-  friend Lane expm1(const Lane& x) { return Lane(detail::lane_math::expm1(x.v_)); }
-  friend Lane log(const Lane& x) { return Lane(detail::lane_math::log(x.v_)); }
-  friend Lane log1p(const Lane& x) { return Lane(xsimd::log1p(x.v_)); }
-  friend Lane tanh(const Lane& x) { return Lane(xsimd::tanh(x.v_)); }
-  friend Lane sigmoid(const Lane& x) { return Lane(detail::lane_math::sigmoid(x.v_)); }
-  friend Lane sin(const Lane& x) { return Lane(detail::lane_math::sine(x.v_, 0)); }
-  friend Lane cos(const Lane& x) { return Lane(detail::lane_math::sine(x.v_, 1)); }
-  friend Lane erf(const Lane& x) { return Lane(detail::lane_math::erf(x.v_)); }
+  friend Lane exp(const Lane& x) { return rounded(detail::lane_math::exp(x.v_)); }
+  friend Lane expm1(const Lane& x) { return rounded(detail::lane_math::expm1(x.v_)); }
+  friend Lane log(const Lane& x) { return rounded(detail::lane_math::log(x.v_)); }
+  friend Lane log1p(const Lane& x) { return rounded(xsimd::log1p(x.v_)); }
+  friend Lane tanh(const Lane& x) { return rounded(xsimd::tanh(x.v_)); }
+  friend Lane sigmoid(const Lane& x) { return rounded(detail::lane_math::sigmoid(x.v_)); }
+  friend Lane sin(const Lane& x) { return rounded(detail::lane_math::sine(x.v_, 0)); }
+  friend Lane cos(const Lane& x) { return rounded(detail::lane_math::sine(x.v_, 1)); }
+  friend Lane erf(const Lane& x) { return rounded(detail::lane_math::erf(x.v_)); }
   friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
   // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
   friend Lane pow(const Lane& x, const Lane& y) {
     const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), where(y > 0, 0, y));
-    return where(y == 0, 1, where(x == 0, at_zero, Lane(xsimd::pow(x.v_, y.v_))));
+    return where(y == 0, 1, where(x == 0, at_zero, rounded(xsimd::pow(x.v_, y.v_))));
   }
   // max(a, b) and min(a, b) with a NaN in either operand carried through.
   friend Lane maximum(const Lane& a, const Lane& b) { return where(a != a, a, where(a > b, a, b)); }
@@ -131,6 +124,15 @@ class Lane {
   static __mmask16 mask16(std::ptrdiff_t n) { return static_cast<__mmask16>((1U << n) - 1); }
   static __mmask8 mask8(std::ptrdiff_t n) { return static_cast<__mmask8>((1U << n) - 1); }
 #endif
+  // x as if it had been stored: the compiler does not know where it comes from.
+  static Lane rounded(Batch x) {
+#if defined(__x86_64__)
+    asm("" : "+v"(x.data));
+#elif defined(__aarch64__)
+    asm("" : "+w"(x.data));
+#endif
+    return Lane(x);
+  }
   Batch v_;
 };
 

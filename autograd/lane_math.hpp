@@ -10,10 +10,12 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
-#include <xsimd/xsimd.hpp>
+
+#include "unroll/autograd/simd.hpp"
 
 namespace unroll::detail::lane_math {
 
@@ -53,8 +55,7 @@ template <class B>
 B power_of_two(const B& k) {
   constexpr int bias = std::numeric_limits<Element<B>>::max_exponent - 1;
   const B sum = k + B(magic<B> + Element<B>(bias));
-  return xsimd::bitwise_cast<B>(xsimd::bitwise_cast<xsimd::as_integer_t<B>>(sum)
-                                << mantissa_bits<B>);
+  return std::bit_cast<B>(std::bit_cast<xsimd::as_integer_t<B>>(sum) << mantissa_bits<B>);
 }
 // y 2^k for whole k, rounded once. k may reach twice as far as the exponents of normal numbers.
 template <class B>
@@ -211,9 +212,9 @@ B sine(const B& x, int quarter) {
   const B sin_r = r + xsimd::fma(polynomial(z, s) * z, r, w * low);
   const B cos_r = w + (((one - w) - half) + xsimd::fma(polynomial(z, c), z * z, -r * low));
   using Bits = xsimd::as_integer_t<B>;
-  const Bits turn = xsimd::bitwise_cast<Bits>(n + B(magic<B> + T(quarter)));
-  const auto odd = xsimd::bool_cast((turn & Bits(1)) == Bits(1));
-  const auto negative = xsimd::bool_cast((turn & Bits(2)) == Bits(2));
+  const Bits turn = std::bit_cast<Bits>(n + B(magic<B> + T(quarter)));
+  const auto odd = simd::mask_as<B>((turn & Bits(1)) == Bits(1));
+  const auto negative = simd::mask_as<B>((turn & Bits(2)) == Bits(2));
   const B y = xsimd::select(odd, cos_r, sin_r), signed_y = xsimd::select(negative, -y, y);
   if (xsimd::all(near)) return signed_y;
   return xsimd::select(

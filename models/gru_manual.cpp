@@ -1,6 +1,7 @@
 #include "unroll/models/gru_manual.hpp"
 
 #include "unroll/autograd/xtensor_blas_headers.hpp"
+#include "unroll/models/gates_manual.hpp"
 #include "unroll/models/readout_manual.hpp"
 
 #include <cstddef>
@@ -20,18 +21,6 @@ struct GruTrace {
   Dense<T> q;        // W_hn h_{t-1} + b_hn, what r scales [T, B, H]
   Dense<T> states;   // [T, B, H]
 };
-
-template <class T>
-Dense<T> sigmoid(const Dense<T>& z) {
-  return T(1) / (T(1) + xt::exp(-z));
-}
-
-// Block k of the three that lie side by side in the rows of an affine map, [B, 3H] -> [B, H].
-template <class T>
-Dense<T> gate(const Dense<T>& rows, std::size_t k) {
-  const std::size_t H = rows.shape(1) / 3;
-  return xt::view(rows, xt::all(), xt::range(k * H, (k + 1) * H));
-}
 
 template <class T>
 void check_gru(const GruParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0) {
@@ -56,10 +45,10 @@ GruTrace<T> gru_forward(const GruParameters<T>& p, const Dense<T>& xs, const Den
     const Dense<T> x = xt::view(xs, t);                                      // [B, I]
     const Dense<T> input = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih;   // [B, 3H]
     const Dense<T> hidden = dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;  // [B, 3H]
-    const Dense<T> r = sigmoid<T>(gate(input, 0) + gate(hidden, 0));
-    const Dense<T> z = sigmoid<T>(gate(input, 1) + gate(hidden, 1));
-    const Dense<T> q = gate(hidden, 2);
-    const Dense<T> n = xt::tanh(gate(input, 2) + r * q);
+    const Dense<T> r = sigmoid<T>(gate<3>(input, 0) + gate<3>(hidden, 0));
+    const Dense<T> z = sigmoid<T>(gate<3>(input, 1) + gate<3>(hidden, 1));
+    const Dense<T> q = gate<3>(hidden, 2);
+    const Dense<T> n = xt::tanh(gate<3>(input, 2) + r * q);
     h = (T(1) - z) * n + z * h;
 
     xt::view(trace.r, t) = r;

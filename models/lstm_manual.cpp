@@ -1,6 +1,7 @@
 #include "unroll/models/lstm_manual.hpp"
 
 #include "unroll/autograd/xtensor_blas_headers.hpp"
+#include "unroll/models/gates_manual.hpp"
 #include "unroll/models/readout_manual.hpp"
 
 #include <cstddef>
@@ -20,18 +21,6 @@ struct LstmTrace {
   Dense<T> tanh_c;         // [T, B, H]
   Dense<T> states, cells;  // [T, B, H]
 };
-
-template <class T>
-Dense<T> sigmoid(const Dense<T>& z) {
-  return T(1) / (T(1) + xt::exp(-z));
-}
-
-// Block k of the four that lie side by side in the rows of z, [B, 4H] -> [B, H].
-template <class T>
-Dense<T> gate(const Dense<T>& z, std::size_t k) {
-  const std::size_t H = z.shape(1) / 4;
-  return xt::view(z, xt::all(), xt::range(k * H, (k + 1) * H));
-}
 
 template <class T>
 void check_lstm(const LstmParameters<T>& p, const Dense<T>& xs, const Dense<T>& h0,
@@ -59,8 +48,8 @@ LstmTrace<T> lstm_forward(const LstmParameters<T>& p, const Dense<T>& xs, const 
     const Dense<T> x = xt::view(xs, t);  // [B, I]
     const Dense<T> z = dot(x, xt::transpose(p.weight_ih)) + p.bias_ih +
                        dot(h, xt::transpose(p.weight_hh)) + p.bias_hh;
-    const Dense<T> i = sigmoid(gate(z, 0)), f = sigmoid(gate(z, 1));
-    const Dense<T> g = xt::tanh(gate(z, 2)), o = sigmoid(gate(z, 3));
+    const Dense<T> i = sigmoid(gate<4>(z, 0)), f = sigmoid(gate<4>(z, 1));
+    const Dense<T> g = xt::tanh(gate<4>(z, 2)), o = sigmoid(gate<4>(z, 3));
     c = f * c + i * g;
     const Dense<T> tanh_c = xt::tanh(c);
     h = o * tanh_c;

@@ -11,7 +11,7 @@ namespace unroll {
 namespace {
 
 using detail::log_zero;
-using Labels = std::vector<std::int64_t>;
+using LabelSequence = std::vector<std::int64_t>;
 
 struct Problem {
   Size steps, batch, symbols;
@@ -33,7 +33,7 @@ Problem problem(const char* op, const Var<T>& logits, const CtcOptions& options)
     return {shape[0], shape[1], shape[2], *options.lengths};
   }
   return {shape[0], shape[1], shape[2],
-          Indices(Labels(static_cast<std::size_t>(shape[1]), shape[0]))};
+          Indices(LabelSequence(static_cast<std::size_t>(shape[1]), shape[0]))};
 }
 
 void check_targets(const Problem& p, const CtcTargets& targets, std::int64_t blank) {
@@ -118,10 +118,10 @@ struct Prefix {
   double label = -std::numeric_limits<double>::infinity();
   double total() const { return log_add(blank, label); }
 };
-using Prefixes = std::map<Labels, Prefix>;
+using Prefixes = std::map<LabelSequence, Prefix>;
 
-std::vector<std::pair<Labels, Prefix>> best_prefixes(const Prefixes& all, std::size_t beam) {
-  std::vector<std::pair<Labels, Prefix>> best(std::min(beam, all.size()));
+std::vector<std::pair<LabelSequence, Prefix>> best_prefixes(const Prefixes& all, std::size_t beam) {
+  std::vector<std::pair<LabelSequence, Prefix>> best(std::min(beam, all.size()));
   std::partial_sort_copy(
       all.begin(), all.end(), best.begin(), best.end(),
       [](const auto& a, const auto& b) { return a.second.total() > b.second.total(); });
@@ -129,7 +129,7 @@ std::vector<std::pair<Labels, Prefix>> best_prefixes(const Prefixes& all, std::s
 }
 
 template <class T>
-Prefixes extend(const std::vector<std::pair<Labels, Prefix>>& beam, std::span<const T> row,
+Prefixes extend(const std::vector<std::pair<LabelSequence, Prefix>>& beam, std::span<const T> row,
                 std::int64_t blank) {
   Prefixes next;
   const auto add = [](double& sum, double x) { sum = log_add(sum, x); };
@@ -146,7 +146,7 @@ Prefixes extend(const std::vector<std::pair<Labels, Prefix>>& beam, std::span<co
       if (repeats) add(next[labels].label, p.label + e);
       const double before = repeats ? p.blank : p.total();
       if (std::isinf(before)) continue;
-      Labels longer = labels;
+      LabelSequence longer = labels;
       longer.push_back(symbol);
       add(next[longer].label, before + e);
     }
@@ -156,10 +156,10 @@ Prefixes extend(const std::vector<std::pair<Labels, Prefix>>& beam, std::span<co
 
 }  // namespace
 
-CtcTargets ctc_targets(const std::vector<Labels>& labels) {
+CtcTargets ctc_targets(const std::vector<LabelSequence>& labels) {
   std::size_t width = 0;
-  for (const Labels& row : labels) width = std::max(width, row.size());
-  Labels flat(labels.size() * width, -1), lengths;
+  for (const LabelSequence& row : labels) width = std::max(width, row.size());
+  LabelSequence flat(labels.size() * width, -1), lengths;
   for (std::size_t b = 0; b < labels.size(); ++b) {
     std::ranges::copy(labels[b], flat.begin() + static_cast<std::ptrdiff_t>(b * width));
     lengths.push_back(static_cast<std::int64_t>(labels[b].size()));
@@ -175,7 +175,7 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
   const States s = states(targets, options.blank);
   const std::size_t each = s.symbols.size();
   // What each state emits at each step, [T, B, states].
-  Labels symbols(static_cast<std::size_t>(p.steps) * each);
+  LabelSequence symbols(static_cast<std::size_t>(p.steps) * each);
   for (std::size_t i = 0; i < symbols.size(); ++i) symbols[i] = s.symbols[i % each];
   const Var<T> emitted = maximum(
       gather(log_softmax(logits), Indices({p.steps, p.batch, s.count}, symbols), -1), log_zero<T>);
@@ -206,10 +206,10 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
 }
 
 template <Real T>
-std::vector<Labels> ctc_greedy(const Var<T>& logits, const CtcOptions& options) {
+std::vector<LabelSequence> ctc_greedy(const Var<T>& logits, const CtcOptions& options) {
   const Problem p = problem("ctc_greedy", logits, options);
   const std::vector<T> values = detail::comparable_values("ctc_greedy", logits);
-  std::vector<Labels> out(static_cast<std::size_t>(p.batch));
+  std::vector<LabelSequence> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
     std::int64_t before = options.blank;
     for_each_step(p, values, b, [&](Size, std::span<const T> row) {
@@ -231,7 +231,7 @@ std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<T>& logits, st
   const std::vector<T> values = detail::comparable_values("ctc_beam_search", log_softmax(logits));
   std::vector<std::vector<CtcHypothesis>> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
-    std::vector<std::pair<Labels, Prefix>> best{{Labels{}, Prefix{.blank = 0}}};
+    std::vector<std::pair<LabelSequence, Prefix>> best{{LabelSequence{}, Prefix{.blank = 0}}};
     for_each_step(p, values, b, [&](Size, std::span<const T> row) {
       best = best_prefixes(extend(best, row, options.blank), beam);
     });
@@ -244,8 +244,8 @@ std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<T>& logits, st
 
 template Var<float> ctc_loss(const Var<float>&, const CtcTargets&, const CtcOptions&);
 template Var<double> ctc_loss(const Var<double>&, const CtcTargets&, const CtcOptions&);
-template std::vector<Labels> ctc_greedy(const Var<float>&, const CtcOptions&);
-template std::vector<Labels> ctc_greedy(const Var<double>&, const CtcOptions&);
+template std::vector<LabelSequence> ctc_greedy(const Var<float>&, const CtcOptions&);
+template std::vector<LabelSequence> ctc_greedy(const Var<double>&, const CtcOptions&);
 template std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<float>&, std::size_t,
                                                                  const CtcOptions&);
 template std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<double>&, std::size_t,

@@ -41,13 +41,13 @@ void update(const SgdOptions& options, double, Var<T>& p, const Var<T>& g, Var<T
   const double rate = options.learning_rate, decay = options.weight_decay,
                momentum = options.momentum;
   if (momentum == 0) {
-    p = fuse([=](auto p0, auto g0) { return p0 - rate * (g0 + decay * p0); }, p, g);
+    p = fuse_values([=](auto p0, auto g0) { return p0 - rate * (g0 + decay * p0); }, p, g);
     return;
   }
   // With Nesterov the direction is g + momentum v', else v' itself.
   const bool nesterov = options.nesterov == Nesterov::yes;
   const double of_gradient = nesterov ? 1 : 0, of_velocity = nesterov ? momentum : 1;
-  std::tie(p, velocity) = fuse(
+  std::tie(p, velocity) = fuse_values(
       [=](auto p0, auto g0, auto v0) {
         auto g1 = g0 + decay * p0;
         auto v1 = momentum * v0 + g1;
@@ -99,7 +99,7 @@ void adam_update(const AdamStep& step, Amsgrad amsgrad, Var<T>& p, const Var<T>&
     return s.keep * p0 - s.rate * (m1 / (sqrt(v1) * s.v_scale + s.epsilon));
   };
   if (amsgrad == Amsgrad::no) {
-    std::tie(p, m, v) = fuse(
+    std::tie(p, m, v) = fuse_values(
         [=](auto p0, auto g0, auto m0, auto v0) {
           const auto [m1, v1] = moments(p0, g0, m0, v0);
           return std::tuple{moved(p0, m1, v1), m1, v1};
@@ -107,7 +107,7 @@ void adam_update(const AdamStep& step, Amsgrad amsgrad, Var<T>& p, const Var<T>&
         p, g, m, v);
     return;
   }
-  std::tie(p, m, v, largest) = fuse(
+  std::tie(p, m, v, largest) = fuse_values(
       [=](auto p0, auto g0, auto m0, auto v0, auto largest0) {
         const auto [m1, v1] = moments(p0, g0, m0, v0);
         auto largest1 = maximum(largest0, v1);
@@ -148,7 +148,7 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
   const double rate = options.learning_rate, momentum = options.momentum;
   const bool centered = options.centered == Centered::yes;
   if (!centered && momentum == 0) {
-    std::tie(p, v) = fuse(
+    std::tie(p, v) = fuse_values(
         [=](auto p0, auto g0, auto v0) {
           auto g1 = decayed(p0, g0);
           auto v1 = smoothed(v0, g1 * g1);
@@ -156,7 +156,7 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
         },
         p, g, v);
   } else if (!centered) {
-    std::tie(p, v, velocity) = fuse(
+    std::tie(p, v, velocity) = fuse_values(
         [=](auto p0, auto g0, auto v0, auto b0) {
           auto g1 = decayed(p0, g0);
           auto v1 = smoothed(v0, g1 * g1);
@@ -165,7 +165,7 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
         },
         p, g, v, velocity);
   } else if (momentum == 0) {
-    std::tie(p, v, average) = fuse(
+    std::tie(p, v, average) = fuse_values(
         [=](auto p0, auto g0, auto v0, auto a0) {
           auto g1 = decayed(p0, g0);
           auto v1 = smoothed(v0, g1 * g1);
@@ -174,7 +174,7 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
         },
         p, g, v, average);
   } else {
-    std::tie(p, v, average, velocity) = fuse(
+    std::tie(p, v, average, velocity) = fuse_values(
         [=](auto p0, auto g0, auto v0, auto a0, auto b0) {
           auto g1 = decayed(p0, g0);
           auto v1 = smoothed(v0, g1 * g1);
@@ -195,7 +195,7 @@ void check_options(const char* optimizer, const AdagradOptions& o) {
 template <Real T>
 void update(const AdagradOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& squares) {
   const double rate = o.learning_rate / (1 + (count - 1) * o.learning_rate_decay);
-  std::tie(p, squares) = fuse(
+  std::tie(p, squares) = fuse_values(
       [=, decay = o.weight_decay, epsilon = o.epsilon](auto p0, auto g0, auto s0) {
         auto g1 = g0 + decay * p0;
         auto s1 = s0 + g1 * g1;

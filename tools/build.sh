@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
 # Configures build/NAME if it is not configured so already, then compiles it:
 #   tools/build.sh NAME [-Doption=value ...] [target ...]
-# The compiler is CXX if set. JOBS limits the compilers that run at once; by default one for each
+# `release` is what the demo runs, for this machine's processor; `test` has all that there is, with
+# assertions; other names have tests and examples. The compiler is CXX if set. JOBS limits the compilers that run at once; by default one for each
 # processor, but at most one for each 1.5 GB of memory.
 set -euo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)"
 (($# >= 1)) || { echo "usage: tools/build.sh NAME [-Doption=value ...] [target ...]" >&2; exit 2; }
 folder="$root/build/$1"
+case "$1" in
+  release) options=(-Dexamples=true -Dnative=true) ;;
+  test) options=(-Dtests=true -Dexamples=true -Dbenchmarks=true -Db_ndebug=false) ;;
+  *) options=(-Dtests=true -Dexamples=true) ;;
+esac
 shift
-options=()
 targets=()
 for argument in "$@"; do
   if [[ "$argument" == -D* ]]; then options+=("$argument"); else targets+=("$argument"); fi
 done
 
 # Cached objects serve every clone, wherever it lies.
-export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1
+export CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 [[ -w "${HOME:-/nonexistent}" ]] || export CCACHE_DIR="${CCACHE_DIR:-$root/build/ccache}"
 
 # The folder is set up afresh after an interrupted set-up, a move, or a change of the options.

@@ -48,8 +48,7 @@ SECONDS=0
 stage='tools/setup.sh'
 "$root/tools/setup.sh"
 stage='the build'
-"$root/tools/build.sh" release -Dnative=true -Dtests=false -Dbenchmarks=false \
-  examples/04_manual_vs_automatic examples/05_char_rnn
+"$root/tools/build.sh" release examples/04_manual_vs_automatic examples/05_char_rnn
 stage='04_manual_vs_automatic'
 "$examples/04_manual_vs_automatic"
 

@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(g++ meson ninja-build pkg-config cmake ccache python3
   libxtensor-dev libxtensor-blas-dev libxsimd-dev xtl-dev libopenblas-dev
-  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev zlib1g-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev zlib1g-dev
   doctest-dev libbenchmark-dev gnuplot-nox graphviz)
 case "${1-}" in
   '') ;;

@@ -8,7 +8,7 @@ SECONDS=0
 
 "$root/tools/setup.sh"
 stage='the build'
-"$root/tools/build.sh" test -Db_ndebug=false
+"$root/tools/build.sh" test meson-test-prereq
 
 stage='the tests (the output of those that failed is above)'
 results="$root/build/test/meson-logs/testlog.json"

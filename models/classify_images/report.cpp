@@ -11,7 +11,7 @@
 namespace unroll {
 namespace {
 
-constexpr Size batch_size = 250;
+constexpr Size images_at_once = 250;
 
 Answers answers_of(const Var<float>& logits) {
   return {argmax(logits), max(softmax(logits), {-1}).to_vector()};
@@ -75,8 +75,8 @@ TestResult test_classifiers(const ImageClassifiers& net, const ImageSet& images)
   const Size classes = net.row_by_row.out.weight.size(0);
   ConfusionMatrix all_matrix(classes), row_matrix(classes);
   std::vector<Size> wrong;
-  for (Size first = 0; first < images.size(); first += batch_size) {
-    const ImageBatch batch = images.part(first, std::min(batch_size, images.size() - first)).all();
+  for (Size first = 0; first < images.size(); first += images_at_once) {
+    const ImageBatch batch = images.part(first, std::min(images_at_once, images.size() - first)).all();
     const auto [all, rows] = classify(net, batch.images);
     all_matrix.add(all.classes, batch.labels);
     row_matrix.add(rows.classes, batch.labels);
@@ -98,7 +98,7 @@ void write_report(const std::filesystem::path& path, const std::string& command,
                 {grouped(images.size()), "test images"}});
   add_learning(page, history,
                {.loss = "cross-entropy of both networks together", .metric = "mean accuracy"});
-  const ImageBatch some = images.part(0, std::min(batch_size, images.size())).all();
+  const ImageBatch some = images.part(0, std::min(images_at_once, images.size())).all();
   add_gradient_by_step(page,
                        {{"before training", untrained.gradient_by_row(some.images, some.labels)},
                         {"after training", net.gradient_by_row(some.images, some.labels)}},

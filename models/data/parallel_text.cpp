@@ -8,7 +8,7 @@ namespace unroll {
 namespace {
 
 // Without line ends; the last one need not have one.
-std::vector<std::string_view> lines_of(std::string_view text) {
+std::vector<std::string_view> split_lines(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   std::vector<std::string_view> lines;
   while (!text.empty()) {
@@ -39,7 +39,7 @@ std::vector<TextPair> some(std::vector<TextPair> pairs, const std::string& name)
 std::vector<TextPair> parse_parallel_lines(std::string_view source, std::string_view target,
                                            const std::string& source_name,
                                            const std::string& target_name, BadData& bad) {
-  const auto sources = lines_of(source), targets = lines_of(target);
+  const auto sources = split_lines(source), targets = split_lines(target);
   if (sources.size() != targets.size()) {
     throw DataError(
         target_name, FilePosition{},
@@ -61,7 +61,7 @@ std::vector<TextPair> parse_parallel_tsv(std::string_view text, const std::strin
                                          BadData& bad) {
   std::vector<TextPair> pairs;
   std::int64_t number = 0;
-  for (const std::string_view line : lines_of(text)) {
+  for (const std::string_view line : split_lines(text)) {
     ++number;
     bad.attempt([&] {
       const auto tab = line.find('\t');

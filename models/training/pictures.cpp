@@ -81,7 +81,7 @@ std::string number(double value) {
 }
 
 // Single quotes: nothing inside is special but the quote itself.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "'";
   for (const char c : text) {
     if (c == '\'') result += '\'';
@@ -98,11 +98,11 @@ std::string prologue(int width, int height, const std::string& title) {
          "set border 3 linecolor '#6b7280' linewidth 1\n"
          "set tics out nomirror scale 0.5 textcolor '#374151'\n"
          "set title " +
-         quoted(title) + " noenhanced font ',16' textcolor '#111827'\n";
+         in_quotes(title) + " noenhanced font ',16' textcolor '#111827'\n";
 }
 
 std::string axis_title(const std::string& axis, const std::string& title) {
-  return "set " + axis + "label " + quoted(title) + " noenhanced textcolor '#374151'\n";
+  return "set " + axis + "label " + in_quotes(title) + " noenhanced textcolor '#374151'\n";
 }
 
 std::string logarithmic_axis(const std::string& axis, double largest_ratio) {
@@ -111,7 +111,7 @@ std::string logarithmic_axis(const std::string& axis, double largest_ratio) {
   return "set logscale " + axis + "\n" + (as_power ? "set format " + axis + " '10^{%L}'\n" : "");
 }
 
-struct Range {
+struct AxisRange {
   double low = std::numeric_limits<double>::infinity();
   double high = -std::numeric_limits<double>::infinity();
 
@@ -126,7 +126,7 @@ struct Range {
 std::string labels(const std::string& axis, const std::vector<std::string>& words, double first) {
   std::string text;
   for (std::size_t i = 0; i < words.size(); ++i) {
-    text += (text.empty() ? "" : ", ") + quoted(words[i]) + " " +
+    text += (text.empty() ? "" : ", ") + in_quotes(words[i]) + " " +
             number(first + static_cast<double>(i));
   }
   return "set " + axis + "tics (" + text + ") noenhanced scale 0" +
@@ -145,8 +145,8 @@ constexpr std::array colours{"#0072b2", "#d55e00", "#009e73", "#7b3294",
 }  // namespace
 
 Picture line_chart_svg(const std::vector<Series>& series, const ChartOptions& options) {
-  Range x_range;
-  Range y_range;
+  AxisRange x_range;
+  AxisRange y_range;
   std::string data;
   std::string curves;
   for (std::size_t s = 0; s < series.size(); ++s) {
@@ -172,13 +172,13 @@ Picture line_chart_svg(const std::vector<Series>& series, const ChartOptions& op
     }
     data += "EOD\n";
     if (drawn == 0) continue;
-    const std::string colour = quoted(colours[s % colours.size()]);
+    const std::string colour = in_quotes(colours[s % colours.size()]);
     curves += (curves.empty() ? "" : ", ") + block + " using 1:2 ";
     curves += style == LineStyle::points || drawn == 1
                   ? "with points pointtype 7 pointsize 0.5 linecolor " + colour
                   : "with lines linewidth 2 linecolor " + colour +
                         (style == LineStyle::dashed ? " dashtype (6,4)" : "");
-    curves += " title " + quoted(name) + " noenhanced";
+    curves += " title " + in_quotes(name) + " noenhanced";
   }
   if (curves.empty()) return {"", "There is nothing to draw: no finite values."};
 
@@ -213,7 +213,7 @@ Picture heat_map_svg(std::span<const double> values, std::size_t rows, std::size
   check_labels(options.x_labels.size(), columns);
   check_labels(options.y_labels.size(), rows);
   const bool is_log = options.scale == Scale::logarithmic;
-  Range range;
+  AxisRange range;
   for (const double value : values) {
     if (std::isfinite(value) && (!is_log || value > 0)) range.include(value);
   }
@@ -240,8 +240,8 @@ Picture heat_map_svg(std::span<const double> values, std::size_t rows, std::size
   text += "EOD\n";
   if (range.low == range.high) {
     const double margin = is_log ? 0 : std::max(std::abs(range.low), 1.0) / 10;
-    range = is_log ? Range{range.low / 10, range.high * 10}
-                   : Range{range.low - margin, range.high + margin};
+    range = is_log ? AxisRange{range.low / 10, range.high * 10}
+                   : AxisRange{range.low - margin, range.high + margin};
   }
 
   const auto axis = [](double first, std::size_t step, const std::string& column) {
