@@ -6,6 +6,8 @@
 // function by the type of its argument, under the name that this release has for it.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <xsimd/xsimd.hpp>
 
 namespace unroll::detail::simd {
