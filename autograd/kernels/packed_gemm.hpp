@@ -191,6 +191,16 @@ void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_ro
   }
 }
 
+// sum[0][j] becomes the sum of all; the number of additions is known early, or g++ stores all sums at each p.
+template <int Half, class Batch, int Chains, int Part>
+[[gnu::always_inline]] inline void add_chains(Batch (&sum)[Chains][Part], int j) {
+  if constexpr (Half > 0) {
+#pragma GCC unroll 4
+    for (int q = 0; q < Half; ++q) sum[q][j] = sum[q][j] + sum[q + Half][j];
+    add_chains<Half / 2>(sum, j);
+  }
+}
+
 // Rows x Part lanes of C, over a panel of `Lanes` lanes (b is where the part begins): `Chains` partial sums over k hide the
 // latency where there are few lanes. An element's bits do not depend on Rows and Part.
 template <class T, int Rows, int Part, int Lanes, int Chains>
@@ -235,11 +245,7 @@ void row_tile(Size k, const T* a, Size a_row, const T* b, T* c, Size c_row, Size
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < Part; ++j) {
-#pragma GCC unroll 4
-      for (int half = Chains / 2; half > 0; half /= 2) {
-#pragma GCC unroll 4
-        for (int q = 0; q < half; ++q) sum[i][q][j] = sum[i][q][j] + sum[i][q + half][j];
-      }
+      add_chains<Chains / 2>(sum[i], j);
       T* out = c + i * c_row + j * w;
       const Size n = std::min<Size>(w, columns - j * w);
       const Lane<T> s(sum[i][0][j]);
