@@ -78,6 +78,7 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
   alignas(64) T numbers[In][w];
   const T* from[In];
   Size from_step[In];
+#pragma GCC unroll 20
   for (std::size_t i = 0; i < In; ++i) {
     from[i] = in[i];
     const bool number = step && step[i] == 0;
@@ -93,13 +94,16 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
     std::array<L, In> x;
     std::array<L, Out> y;
     if (n >= w) [[likely]] {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(from[i]);
     } else {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) {
         x[i] = from_step[i] == 0 ? L::load(from[i]) : L::load_part(from[i], n, T(1));
       }
     }
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!to[j]) continue;
       const bool add = accumulate >> j & 1;
@@ -110,6 +114,7 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
       }
       to[j] += w;
     }
+#pragma GCC unroll 20
     for (std::size_t i = 0; i < In; ++i) from[i] += from_step[i];
   }
 }
@@ -133,8 +138,10 @@ template <std::size_t In, std::size_t Out, class T, class F>
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;
     std::array<L, Out> y;
+#pragma GCC unroll 20
     for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       (accumulate >> j & 1 ? L::load(out[j] + at) + y[j] : y[j]).store(out[j] + at);
@@ -162,11 +169,14 @@ void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumu
     std::array<L, In> x;
     std::array<L, Out> y;
     if (left >= w) [[likely]] {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
     } else {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load_part(in[i] + at, left, T(1));
     }
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       T* const to = out[j] + at;

@@ -28,6 +28,7 @@ inline constexpr bool single = std::is_same_v<Element<B>, float>;
 template <class B, std::size_t N>
 B polynomial(const B& x, const std::array<Element<B>, N>& c) {
   B sum(c[N - 1]);
+#pragma GCC unroll 32  // -O2 would leave a loop over constants in memory
   for (std::size_t i = N - 1; i-- > 0;) sum = xsimd::fma(sum, x, B(c[i]));
   return sum;
 }
