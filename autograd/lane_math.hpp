@@ -7,7 +7,6 @@
 // Polynomials interpolate at Chebyshev points of their interval. Constants from which multiples are subtracted come in parts of
 // so few bits that the products are exact without fused multiply-add. Invariant: an element's result does not depend on its
 // neighbours in the register: what is computed only where some element needs it is chosen element by element.
-#pragma once
 
 #include <array>
 #include <cmath>
@@ -59,7 +58,7 @@ B power_of_two(const B& k) {
 // y 2^k for whole k, rounded once. k may reach twice as far as the exponents of normal numbers.
 template <class B>
 B scaled(const B& y, const B& k) {
-#ifdef __AVX512F__
+#if XSIMD_WITH_AVX512F
   if constexpr (std::is_base_of_v<xsimd::avx512f, typename B::arch_type>) {
     if constexpr (single<B>) {
       return _mm512_scalef_ps(y, k);
