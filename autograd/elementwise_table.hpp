@@ -1,6 +1,6 @@
 // What the tape knows of an elementwise op, and the loops that run one over lanes.
 //
-//   map_arrays<2, 1>(out, in, n, 0, [](const auto& x, auto& y) { y[0] = x[0] * x[1]; });
+//   map_arrays<Lane<T>, 2, 1>(out, in, n, 0, [](const auto& x, auto& y) { y[0] = x[0] * x[1]; });
 //   table.forward(out, in, step, n, 0, op);
 //
 // Invariant: one copy of an op's function computes all of an array, so that no element is rounded otherwise for where it stands.
@@ -70,15 +70,13 @@ inline void* elementwise_op(Node& n, std::size_t results) {
 }
 
 // Runs f over lanes. A number is spread to a whole lane first.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                F f) {
-  using L = Lane<T>;
   constexpr Size w = L::width;
   alignas(64) T numbers[In][w];
   const T* from[In];
   Size from_step[In];
-#pragma GCC unroll 20
   for (std::size_t i = 0; i < In; ++i) {
     from[i] = in[i];
     const bool number = step && step[i] == 0;
@@ -97,7 +95,6 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
 #pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(from[i]);
     } else {
-#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) {
         x[i] = from_step[i] == 0 ? L::load(from[i]) : L::load_part(from[i], n, T(1));
       }
@@ -114,7 +111,6 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
       }
       to[j] += w;
     }
-#pragma GCC unroll 20
     for (std::size_t i = 0; i < In; ++i) from[i] += from_step[i];
   }
 }
@@ -131,10 +127,9 @@ void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_c
 
 // The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
 // all of an array here too.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 [[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n,
                                                    unsigned accumulate, F f) {
-  using L = Lane<T>;
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;
     std::array<L, Out> y;
@@ -150,9 +145,8 @@ template <std::size_t In, std::size_t Out, class T, class F>
 }
 
 // The same over arrays alone of any size.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumulate, F f) {
-  using L = Lane<T>;
   constexpr Size w = L::width;
   // A store might be to the pointers themselves, for all that the compiler knows. Few of them are kept in registers instead.
   constexpr bool few = In + Out <= 6;
@@ -172,7 +166,6 @@ void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumu
 #pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
     } else {
-#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load_part(in[i] + at, left, T(1));
     }
     f(x, y);

@@ -20,7 +20,7 @@ namespace {
 
 template <class T>
 T horizontal_sum(const Lane<T>& x) {
-  return simd::sum_of_elements(x.batch());
+  return lane_math::sum_of_elements(x.batch());
 }
 
 // Rows x Lanes elements of C at once; B's rows are contiguous.
