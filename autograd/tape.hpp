@@ -92,6 +92,9 @@ struct Node {
 static_assert(sizeof(Node) == 40);
 static_assert(alignof(Node) == 8 && std::is_standard_layout_v<Node> && offsetof(Node, value) == 0);
 
+// How many bytes the nodes of one tape keep at most (`fuse`, decision 20); at the library's instruction level.
+extern const std::size_t most_kept;
+
 // Nodes in chunks of memory, newest last.
 class TapeCore : public TapeState {
  public:
@@ -223,8 +226,7 @@ class TapeCore : public TapeState {
   // A node for which it did that: others are often like it.
   Node* known_parts() const { return known_parts_; }
   void set_known_parts(Node* whole) { known_parts_ = whole; }
-  // Memory for what the latest node keeps for its sweep; null for none, and where it would be more than stays in the caches: then
-  // computing it again costs less.
+  // Memory for what the latest node keeps for its sweep; null for none, and for what exceeds `most_kept`.
   void* keep(std::size_t bytes) {
     if (bytes == 0 || kept_bytes_ + bytes > most_kept) return nullptr;
     kept_bytes_ += bytes;
@@ -296,7 +298,6 @@ class TapeCore : public TapeState {
     r->result_number() = number;
     return r;
   }
-  static constexpr std::size_t most_kept = std::size_t{1} << 20;
   static constexpr std::size_t largest_alignment = 63;
   static std::size_t alignment(std::size_t bytes) { return bytes > 64 ? largest_alignment : 15; }
   // In a tape the elements follow the header at once.

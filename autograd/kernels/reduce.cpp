@@ -5,6 +5,7 @@
 
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/lane.hpp"
+#include "unroll/autograd/tape.hpp"
 
 namespace unroll::detail {
 namespace {
@@ -173,7 +174,11 @@ template Ref sum_to<double>(Ref, const Shape&);
 }  // namespace unroll::detail
 
 namespace unroll {
+
 const char* kernel_level() { return xsimd::default_arch::name(); }
 
 const int detail::library_level = detail::own_level;
+// In wide registers computing again costs less than reading what has left the caches; in narrower ones more (decision 26).
+const std::size_t detail::most_kept = std::size_t{detail::own_level >= 4 ? 1 : 64} << 20;
+
 }  // namespace unroll
