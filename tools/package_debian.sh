@@ -40,7 +40,7 @@ install_needed() {
 copy_sources() {
   rm -rf -- "$folder"/unroll-*/
   mkdir -- "$source"
-  if git -c safe.directory="$root" rev-parse --git-dir; then
+  if git -c safe.directory="$root" rev-parse --git-dir >/dev/null 2>&1; then
     git -c safe.directory="$root" ls-files -z --cached --others --exclude-standard
   else
     find . -path ./build -prune -o -type f -print0
