@@ -26,7 +26,8 @@ conan="$folder/venv/bin/conan"
 echo "package_conan: building (log: $folder/create.log)"
 code=0
 "$conan" create "$root/tools/conan" --no-remote --build=missing -s compiler.cppstd=20 \
-  -o '&:system=True' ${JOBS:+-c "tools.build:jobs=$JOBS"} "$@" >"$folder/create.log" 2>&1 </dev/null || code=$?
+  -o '&:system=True' -c "tools.cmake.cmake_layout:test_folder=$folder/test" \
+  ${JOBS:+-c "tools.build:jobs=$JOBS"} "$@" >"$folder/create.log" 2>&1 </dev/null || code=$?
 if ((code != 0)); then
   tail -n 60 -- "$folder/create.log" >&2
   echo "package_conan: failed after $SECONDS s" >&2
