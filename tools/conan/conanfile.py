@@ -54,6 +54,7 @@ class UnrollConan(ConanFile):
         self.requires("fmt/[>=9 <13]")
         self.requires("nlohmann_json/[>=3.10 <4]", force=True)  # xtensor states one version
         if self.options.models:
+            self.requires("xtensor-blas/[>=0.20 <0.22]")  # not every remote has a recipe of it
             self.requires("cli11/[>=2.2 <3]")
             self.requires("zlib/[>=1.2.11 <2]")
 
@@ -115,4 +116,4 @@ class UnrollConan(ConanFile):
             if system:
                 models.system_libs = ["z"]
             else:
-                models.requires += ["cli11::cli11", "zlib::zlib"]
+                models.requires += [f"{name}::{name}" for name in ("xtensor-blas", "cli11", "zlib")]
