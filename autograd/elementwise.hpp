@@ -10,20 +10,12 @@
 //
 // `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. `parts<4>(z)` in the place of an
 // array stands for the four parts of its last axis, without splitting it first. The lambda chooses with
-// `where`, and captures nothing or trivially copyable values. Kernels are compiled at the caller's own instruction level. What its
+// `where`, and captures nothing or trivially copyable values. Kernels run at the library's instruction level (levels.hpp). What its
 // tanh, exp, ... gave is kept for the backward pass; a user's op asks for that with `static constexpr bool costly = true`.
 #pragma once
 
 #include "unroll/autograd/elementwise_rows.hpp"
 #include "unroll/autograd/ops/elementwise.hpp"
-#include "unroll/autograd/sanitizer.hpp"
-
-// Everything that a kernel calls becomes part of it; not under a sanitizer, where compiling that takes minutes.
-#ifdef UNROLL_SANITIZED
-#define UNROLL_KERNEL
-#else
-#define UNROLL_KERNEL [[gnu::flatten]]
-#endif
 
 namespace unroll {
 
@@ -83,13 +75,13 @@ struct DeclaredOp {
     (std::make_index_sequence<N>{});
   }
 
-  template <std::size_t In, std::size_t Out, class F>
+  template <class L, std::size_t In, std::size_t Out, class F>
   static void map(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                   F f) {
-    if (!step && n % Size{Lane<T>::width} == 0) {
-      map_whole_lanes<In, Out>(out, in, n, accumulate, f);
+    if (!step && n % Size{L::width} == 0) {
+      map_whole_lanes<L, In, Out>(out, in, n, accumulate, f);
     } else {
-      map_lanes<In, Out>(out, in, step, n, accumulate, f);
+      map_lanes<L, In, Out>(out, in, step, n, accumulate, f);
     }
   }
   // Over lanes: y = f(x...), and the inputs' cotangents from g, y, x....
@@ -101,18 +93,39 @@ struct DeclaredOp {
   };
   struct Derivatives {
     void operator()(const auto& v, auto& d) const {
-      std::array<Lane<T>, N> x;
+      using L = std::remove_cvref_t<decltype(v[0])>;
+      std::array<L, N> x;
       std::copy_n(v.begin() + 2, N, x.begin());
-      for_each_input([&](auto i) { d[i] = times<Lane<T>>(partial<i>(v[1], x), v[0]); });
+      for_each_input([&](auto i) { d[i] = times<L>(partial<i>(v[1], x), v[0]); });
+    }
+  };
+  struct Forward {
+    template <class Arch>
+    static void run(T* const* out, const T* const* in, const Size* step, Size n) {
+      map<Lane<T, Arch>, N, 1>(out, in, step, n, 0, Function{});
+    }
+    static void own(T* const* out, const T* const* in, const Size* step, Size n) {
+      run<xsimd::default_arch>(out, in, step, n);
+    }
+  };
+  struct Backward {
+    template <class Arch>
+    static void run(T* const* out, const T* const* in, const Size* step, Size n,
+                    unsigned accumulate) {
+      map<Lane<T, Arch>, 2 + N, N>(out, in, step, n, accumulate, Derivatives{});
+    }
+    static void own(T* const* out, const T* const* in, const Size* step, Size n,
+                    unsigned accumulate) {
+      run<xsimd::default_arch>(out, in, step, n, accumulate);
     }
   };
   static void forward(T* const* out, const T* const* in, const Size* step, Size n, unsigned,
                       const void*) {
-    map<N, 1>(out, in, step, n, 0, Function{});
+    run_at_level<Forward>(out, in, step, n);
   }
   static void backward(T* const* out, const T* const* in, const Size* step, Size n,
                        unsigned accumulate, const void*) {
-    map<2 + N, N>(out, in, step, n, accumulate, Derivatives{});
+    run_at_level<Backward>(out, in, step, n, accumulate);
   }
   [[gnu::cold]] static void rule(Node& n, Sweep& sweep) {
     const Var<T> g = sweep.take<T>(n);
@@ -254,27 +267,49 @@ struct FusedKernels {
     (void)g;
   }
 
-  // One copy of the lambda in each direction.
-  UNROLL_KERNEL static T* forward_arrays(T* const* out, const T* const* in, Size n, unsigned,
-                                         const void* op, T* keep_at) {
-    const F f = static_cast<const Op*>(op)->f;
-    Kept<L> kept(Kept<L>::Use::write, keep_at);
-    map_arrays<N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
-      for_each_result(run(f, x.data(), &kept, indices),
-                      [&](auto k, const auto& r) { y[k] = primal<L>(r); });
-    });
-    return kept.at();
+  // One copy of the lambda in each direction, at each level.
+  struct Forward {
+    template <class Arch>
+    static T* run(T* const* out, const T* const* in, Size n, const void* op, T* keep_at) {
+      using K = Lane<T, Arch>;
+      const F f = static_cast<const Op*>(op)->f;
+      Kept<K> kept(Kept<K>::Use::write, keep_at);
+      map_arrays<K, N, results>(out, in, n, 0, [&](const auto& x, auto& y) {
+        for_each_result(FusedKernels::run(f, x.data(), &kept, indices),
+                        [&](auto k, const auto& r) { y[k] = primal<K>(r); });
+      });
+      return kept.at();
+    }
+    static T* own(T* const* out, const T* const* in, Size n, const void* op, T* keep_at) {
+      return AtLevel<xsimd::default_arch>::run<Forward>(out, in, n, op, keep_at);
+    }
+  };
+  struct Backward {
+    template <class Arch>
+    static T* run(T* const* out, const T* const* in, Size n, unsigned accumulate, const void* op,
+                  T* kept_at) {
+      using K = Lane<T, Arch>;
+      const F f = static_cast<const Op*>(op)->f;
+      Kept<K> kept(Kept<K>::Use::read, kept_at);
+      map_arrays<K, 2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
+        sums.fill(K(0));
+        const auto y = FusedKernels::run(f, v.data() + 2 * results, &kept, indices);
+        combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });
+      });
+      return kept.at();
+    }
+    static T* own(T* const* out, const T* const* in, Size n, unsigned accumulate, const void* op,
+                  T* kept_at) {
+      return AtLevel<xsimd::default_arch>::run<Backward>(out, in, n, accumulate, op, kept_at);
+    }
+  };
+  static T* forward_arrays(T* const* out, const T* const* in, Size n, unsigned, const void* op,
+                           T* keep_at) {
+    return run_at_level<Forward>(out, in, n, op, keep_at);
   }
-  UNROLL_KERNEL static T* backward_arrays(T* const* out, const T* const* in, Size n,
-                                          unsigned accumulate, const void* op, T* kept_at) {
-    const F f = static_cast<const Op*>(op)->f;
-    Kept<L> kept(Kept<L>::Use::read, kept_at);
-    map_arrays<2 * results + N, N>(out, in, n, accumulate, [&](const auto& v, auto& sums) {
-      sums.fill(L(0));
-      const auto y = run(f, v.data() + 2 * results, &kept, indices);
-      combine(y, v.data(), [&](auto k, auto i, const auto& d) { sums[i] = sums[i] + v[k] * d; });
-    });
-    return kept.at();
+  static T* backward_arrays(T* const* out, const T* const* in, Size n, unsigned accumulate,
+                            const void* op, T* kept_at) {
+    return run_at_level<Backward>(out, in, n, accumulate, op, kept_at);
   }
   template <ArraysFunction<T> arrays, std::size_t In, std::size_t Out>
   static void map(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
@@ -287,7 +322,7 @@ struct FusedKernels {
     }
   }
   UNROLL_KERNEL static Size kept(const void* op, Size n) {
-    constexpr Size width = L::width;
+    const Size width = run_at_level<LaneWidth>(T(0));
     const std::array<L, N> x{};
     Kept<L> kept(Kept<L>::Use::count, nullptr);
     (void)run(static_cast<const Op*>(op)->f, x.data(), &kept, indices);
@@ -447,11 +482,29 @@ void record_fused(const typename Rules::Op& op, const Var<T>* const* x, Var<T>* 
     record_fused<Whole, T>({nullptr, op.f}, at.data(), y);
   }
 }
+// The same by plain ops.
+template <class Rules, class T, class F>
+auto apply_plainly(const F& f, const Var<T>* const* arrays) {
+  const auto x = Rules::inputs_of([&](std::size_t i) { return *arrays[i]; });
+  Shape shape = x[0].shape();
+  for (const Var<T>& v : x) shape = broadcast_shapes("fuse", shape, v.shape());
+  std::array<Var<T>, Rules::results> y;
+  for_each_result(std::apply(f, x), [&](auto k, const auto& r) {
+    y[k] = as_var<T>(r);
+    if (y[k].shape() != shape) y[k] = broadcast_to(y[k], shape);
+  });
+  return y;
+}
 template <class Rules, class T, class F, class... X>
 auto apply_fused(const F& f, const X&... x) {
   const Var<T>* arrays[] = {&x...};
   std::array<Var<T>, Rules::results> y;
-  record_fused<Rules, T>({nullptr, f}, arrays, y.data());
+  bool plainly = false;
+  if constexpr (gives_way) {
+    plainly = library_level > own_level;
+    if (plainly) y = apply_plainly<Rules, T>(f, arrays);
+  }
+  if (!plainly) record_fused<Rules, T>({nullptr, f}, arrays, y.data());
   if constexpr (Rules::results == 1) {
     return std::move(y[0]);
   } else {
@@ -575,5 +628,3 @@ requires((is_var<X> || detail::parts_in<X> > 1) || ...) auto fuse(F f, const X&.
 }
 
 }  // namespace unroll
-
-#undef UNROLL_KERNEL

@@ -1,6 +1,6 @@
 // What the tape knows of an elementwise op, and the loops that run one over lanes.
 //
-//   map_arrays<2, 1>(out, in, n, 0, [](const auto& x, auto& y) { y[0] = x[0] * x[1]; });
+//   map_arrays<Lane<T>, 2, 1>(out, in, n, 0, [](const auto& x, auto& y) { y[0] = x[0] * x[1]; });
 //   table.forward(out, in, step, n, 0, op);
 //
 // Invariant: one copy of an op's function computes all of an array, so that no element is rounded otherwise for where it stands.
@@ -70,10 +70,9 @@ inline void* elementwise_op(Node& n, std::size_t results) {
 }
 
 // Runs f over lanes. A number is spread to a whole lane first.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsigned accumulate,
                F f) {
-  using L = Lane<T>;
   constexpr Size w = L::width;
   alignas(64) T numbers[In][w];
   const T* from[In];
@@ -93,6 +92,7 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
     std::array<L, In> x;
     std::array<L, Out> y;
     if (n >= w) [[likely]] {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(from[i]);
     } else {
       for (std::size_t i = 0; i < In; ++i) {
@@ -100,6 +100,7 @@ void map_lanes(T* const* out, const T* const* in, const Size* step, Size n, unsi
       }
     }
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!to[j]) continue;
       const bool add = accumulate >> j & 1;
@@ -126,15 +127,16 @@ void run_with_numbers(ArraysFunction<T> arrays, T* const* out, std::size_t out_c
 
 // The same over arrays alone that fill whole lanes, as small ones in a loop mostly do; they have no tail, so one copy of f sees
 // all of an array here too.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 [[gnu::always_inline]] inline void map_whole_lanes(T* const* out, const T* const* in, Size n,
                                                    unsigned accumulate, F f) {
-  using L = Lane<T>;
   for (Size at = 0; at < n; at += Size{L::width}) {
     std::array<L, In> x;
     std::array<L, Out> y;
+#pragma GCC unroll 20
     for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       (accumulate >> j & 1 ? L::load(out[j] + at) + y[j] : y[j]).store(out[j] + at);
@@ -143,9 +145,8 @@ template <std::size_t In, std::size_t Out, class T, class F>
 }
 
 // The same over arrays alone of any size.
-template <std::size_t In, std::size_t Out, class T, class F>
+template <class L, std::size_t In, std::size_t Out, class T, class F>
 void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumulate, F f) {
-  using L = Lane<T>;
   constexpr Size w = L::width;
   // A store might be to the pointers themselves, for all that the compiler knows. Few of them are kept in registers instead.
   constexpr bool few = In + Out <= 6;
@@ -162,11 +163,13 @@ void map_arrays(T* const* out_at, const T* const* in_at, Size n, unsigned accumu
     std::array<L, In> x;
     std::array<L, Out> y;
     if (left >= w) [[likely]] {
+#pragma GCC unroll 20
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load(in[i] + at);
     } else {
       for (std::size_t i = 0; i < In; ++i) x[i] = L::load_part(in[i] + at, left, T(1));
     }
     f(x, y);
+#pragma GCC unroll 20
     for (std::size_t j = 0; j < Out; ++j) {
       if (!out[j]) continue;
       T* const to = out[j] + at;

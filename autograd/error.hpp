@@ -11,6 +11,8 @@
 // After an error is thrown nothing is lost: arguments and tapes are as they were.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>

@@ -18,125 +18,57 @@
 #include <type_traits>
 
 #include "unroll/autograd/call.hpp"
-#include "unroll/autograd/lane_math.hpp"
-#include "unroll/autograd/simd.hpp"
+#include "unroll/autograd/levels.hpp"
 
 namespace unroll {
 
 // The instructions in use, as xsimd names them ("sse2", "fma3+avx2", "avx512bw", ...): by the library's kernels, of which
-// the loader takes the copy that fits the processor, and by the caller's own code (`fuse`, elementwise ops), which is
-// compiled with the caller's flags.
+// the loader takes the copy that fits the processor, and by the kernels in the caller's own file (`fuse`, elementwise ops), of
+// which the one for the library's level is taken where the compiler's flags do not allow a higher one (levels.hpp).
 [[nodiscard]] const char* kernel_level();
-[[nodiscard]] inline const char* caller_level() { return xsimd::default_arch::name(); }
+[[nodiscard]] const char* caller_level();
 
 template <class T, class Arch = xsimd::default_arch>
-class Lane {
- public:
-  using value_type = T;
-  using Batch = xsimd::batch<T, Arch>;
-  using BatchMask = typename Batch::batch_bool_type;
-  static constexpr std::size_t width = Batch::size;
+class Lane;
 
-  // The result of comparing lanes: one truth value per element.
-  struct Mask {
-    BatchMask m;
-    friend Mask operator&&(const Mask& a, const Mask& b) { return {a.m && b.m}; }
-    friend Mask operator||(const Mask& a, const Mask& b) { return {a.m || b.m}; }
-    friend Mask operator!(const Mask& a) { return {!a.m}; }
-    friend Lane where(const Mask& c, const Lane& a, const Lane& b) {
-      return Lane(xsimd::select(c.m, a.batch(), b.batch()));
-    }
-  };
+}  // namespace unroll
 
-  Lane() = default;
-  template <class U>
-  requires std::is_arithmetic_v<U> Lane(U x) : v_(static_cast<T>(x)) {}
-  explicit Lane(const Batch& v) : v_(v) {}
-  static Lane load(const T* p) { return Lane(Batch::load_unaligned(p)); }
-  void store(T* p) const { v_.store_unaligned(p); }
-  // The first n elements (fewer than the width); the others are `rest`, and are not touched in memory.
-  static Lane load_part(const T* p, std::ptrdiff_t n, T rest = T(0)) {
-#ifdef __AVX512F__
-    if constexpr (masked && std::is_same_v<T, float>) {
-      return Lane(Batch(_mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask16(n), p)));
-    } else if constexpr (masked) {
-      return Lane(Batch(_mm512_mask_loadu_pd(_mm512_set1_pd(rest), mask8(n), p)));
-    }
+#include "unroll/autograd/lane_at_level.hpp"
+#ifdef UNROLL_LEVELS
+#include "unroll/autograd/higher_levels.hpp"
 #endif
-    T tmp[width];
-    for (std::size_t i = 0; i < width; ++i)
-      tmp[i] = static_cast<std::ptrdiff_t>(i) < n ? p[i] : rest;
-    return load(tmp);
-  }
-  void store_part(T* p, std::ptrdiff_t n) const {
-#ifdef __AVX512F__
-    if constexpr (masked && std::is_same_v<T, float>) {
-      return _mm512_mask_storeu_ps(p, mask16(n), v_);
-    } else if constexpr (masked) {
-      return _mm512_mask_storeu_pd(p, mask8(n), v_);
-    }
-#endif
-    T tmp[width];
-    store(tmp);
-    for (std::ptrdiff_t i = 0; i < n; ++i) p[i] = tmp[i];
-  }
-  const Batch& batch() const { return v_; }
 
-  friend Lane operator+(const Lane& a, const Lane& b) { return Lane(a.v_ + b.v_); }
-  friend Lane operator-(const Lane& a, const Lane& b) { return Lane(a.v_ - b.v_); }
-  friend Lane operator*(const Lane& a, const Lane& b) { return rounded(a.v_ * b.v_); }
-  friend Lane operator/(const Lane& a, const Lane& b) { return Lane(a.v_ / b.v_); }
-  friend Lane operator-(const Lane& a) { return Lane(-a.v_); }
-
-  friend Mask operator<(const Lane& a, const Lane& b) { return {a.v_ < b.v_}; }
-  friend Mask operator<=(const Lane& a, const Lane& b) { return {a.v_ <= b.v_}; }
-  friend Mask operator>(const Lane& a, const Lane& b) { return {a.v_ > b.v_}; }
-  friend Mask operator>=(const Lane& a, const Lane& b) { return {a.v_ >= b.v_}; }
-  friend Mask operator==(const Lane& a, const Lane& b) { return {a.v_ == b.v_}; }
-  // xsimd's own != is false for NaN on some instruction sets.
-  friend Mask operator!=(const Lane& a, const Lane& b) { return {!(a.v_ == b.v_)}; }
-  // Truth values stored as numbers: anything but 0 is true.
-  friend Lane where(const Lane& c, const Lane& a, const Lane& b) { return where(c != 0, a, b); }
-
-  friend Lane sqrt(const Lane& x) { return Lane(xsimd::sqrt(x.v_)); }
-  friend Lane exp(const Lane& x) { return rounded(detail::lane_math::exp(x.v_)); }
-  friend Lane expm1(const Lane& x) { return rounded(detail::lane_math::expm1(x.v_)); }
-  friend Lane log(const Lane& x) { return rounded(detail::lane_math::log(x.v_)); }
-  friend Lane log1p(const Lane& x) { return rounded(xsimd::log1p(x.v_)); }
-  friend Lane tanh(const Lane& x) { return rounded(xsimd::tanh(x.v_)); }
-  friend Lane sigmoid(const Lane& x) { return rounded(detail::lane_math::sigmoid(x.v_)); }
-  friend Lane sin(const Lane& x) { return rounded(detail::lane_math::sine(x.v_, 0)); }
-  friend Lane cos(const Lane& x) { return rounded(detail::lane_math::sine(x.v_, 1)); }
-  friend Lane erf(const Lane& x) { return rounded(detail::lane_math::erf(x.v_)); }
-  friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
-  // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
-  friend Lane pow(const Lane& x, const Lane& y) {
-    const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), where(y > 0, 0, y));
-    return where(y == 0, 1, where(x == 0, at_zero, rounded(xsimd::pow(x.v_, y.v_))));
-  }
-  // max(a, b) and min(a, b) with a NaN in either operand carried through.
-  friend Lane maximum(const Lane& a, const Lane& b) { return where(a != a, a, where(a > b, a, b)); }
-  friend Lane minimum(const Lane& a, const Lane& b) { return where(a != a, a, where(a < b, a, b)); }
-
- private:
-#ifdef __AVX512F__
-  static constexpr bool masked = std::is_base_of_v<xsimd::avx512f, Arch>;
-  static __mmask16 mask16(std::ptrdiff_t n) { return static_cast<__mmask16>((1U << n) - 1); }
-  static __mmask8 mask8(std::ptrdiff_t n) { return static_cast<__mmask8>((1U << n) - 1); }
-#endif
-  // x as if it had been stored: the compiler does not know where it comes from.
-  static Lane rounded(Batch x) {
-#if defined(__x86_64__)
-    asm("" : "+v"(x.data));
-#elif defined(__aarch64__)
-    asm("" : "+w"(x.data));
-#endif
-    return Lane(x);
-  }
-  Batch v_;
-};
+namespace unroll {
 
 namespace detail {
+
+// Runs a kernel's body at the level in use: Body::own(a...), which is Body::run for the file's own level, or Body::run for a higher one.
+template <class Body, class... A>
+[[gnu::always_inline]] inline auto run_at_level(A... a) {
+#ifdef UNROLL_LEVELS
+  if (library_level >= 4) return AtLevel<unroll_xsimd_v4::default_arch>::run<Body>(a...);
+#if UNROLL_OWN_LEVEL < 3
+  if (library_level >= 3) return AtLevel<unroll_xsimd_v3::default_arch>::run<Body>(a...);
+#endif
+#endif
+  return Body::own(a...);
+}
+
+// The number of T's in a lane at that level.
+struct LaneWidth {
+  template <class Arch, class T>
+  static Size run(T) {
+    return Size{Lane<T, Arch>::width};
+  }
+  static Size own(auto x) { return run<xsimd::default_arch>(x); }
+};
+struct LevelName {
+  template <class Arch>
+  static const char* run() {
+    return Arch::name();
+  }
+  static const char* own() { return run<xsimd::default_arch>(); }
+};
 
 // f(load, store) over [0, n) in lanes, the last of which may be partial: load(p) is the lane of p's elements at the place that
 // f is called for, store(p, x) writes it.
@@ -157,5 +89,7 @@ template <class T, class F>
 }
 
 }  // namespace detail
+
+inline const char* caller_level() { return detail::run_at_level<detail::LevelName>(); }
 
 }  // namespace unroll

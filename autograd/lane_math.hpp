@@ -7,15 +7,13 @@
 // Polynomials interpolate at Chebyshev points of their interval. Constants from which multiples are subtracted come in parts of
 // so few bits that the products are exact without fused multiply-add. Invariant: an element's result does not depend on its
 // neighbours in the register: what is computed only where some element needs it is chosen element by element.
-#pragma once
 
 #include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
-
-#include "unroll/autograd/simd.hpp"
+#include <utility>
 
 namespace unroll::detail::lane_math {
 
@@ -28,7 +26,11 @@ inline constexpr bool single = std::is_same_v<Element<B>, float>;
 template <class B, std::size_t N>
 B polynomial(const B& x, const std::array<Element<B>, N>& c) {
   B sum(c[N - 1]);
-  for (std::size_t i = N - 1; i-- > 0;) sum = xsimd::fma(sum, x, B(c[i]));
+  // Not a loop, which -O2 would leave with its constants in memory.
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    ((sum = xsimd::fma(sum, x, B(c[N - 2 - I]))), ...);
+  }
+  (std::make_index_sequence<N - 1>{});
   return sum;
 }
 
@@ -60,7 +62,7 @@ B power_of_two(const B& k) {
 // y 2^k for whole k, rounded once. k may reach twice as far as the exponents of normal numbers.
 template <class B>
 B scaled(const B& y, const B& k) {
-#ifdef __AVX512F__
+#if XSIMD_WITH_AVX512F
   if constexpr (std::is_base_of_v<xsimd::avx512f, typename B::arch_type>) {
     if constexpr (single<B>) {
       return _mm512_scalef_ps(y, k);
@@ -213,8 +215,8 @@ B sine(const B& x, int quarter) {
   const B cos_r = w + (((one - w) - half) + xsimd::fma(polynomial(z, c), z * z, -r * low));
   using Bits = xsimd::as_integer_t<B>;
   const Bits turn = std::bit_cast<Bits>(n + B(magic<B> + T(quarter)));
-  const auto odd = simd::mask_as<B>((turn & Bits(1)) == Bits(1));
-  const auto negative = simd::mask_as<B>((turn & Bits(2)) == Bits(2));
+  const auto odd = mask_as<B>((turn & Bits(1)) == Bits(1));
+  const auto negative = mask_as<B>((turn & Bits(2)) == Bits(2));
   const B y = xsimd::select(odd, cos_r, sin_r), signed_y = xsimd::select(negative, -y, y);
   if (xsimd::all(near)) return signed_y;
   return xsimd::select(

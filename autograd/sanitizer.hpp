@@ -1,6 +1,8 @@
 // Is this built with a sanitizer that watches memory or threads? `UNROLL_SANITIZED` is defined then.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define UNROLL_SANITIZED 1
 #elif defined(__has_feature)

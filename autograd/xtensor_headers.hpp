@@ -10,6 +10,8 @@
 // Invariant: an evaluated expression of xarrays is an xarray; static_asserts at the end hold it.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #if __has_include(<xtensor/containers/xarray.hpp>)
 #include <xtensor/core/xexpression_traits.hpp>
 #include <xtensor/core/xtensor_config.hpp>

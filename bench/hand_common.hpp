@@ -145,7 +145,7 @@ class HandStep {
         x[j] = exp(x[j] - Lane<T>(largest));
         total = total + x[j];
       }
-      const T sum = unroll::detail::simd::sum_of_elements(total.batch());
+      const T sum = unroll::detail::lane_math::sum_of_elements(total.batch());
       loss += static_cast<double>(std::log(sum) + largest - at_label);
       const Lane<T> factor = scale / Lane<T>(sum);
       for (Size j = 0; j < lanes; ++j) (x[j] * factor).store(y + j * w);

@@ -9,6 +9,8 @@
 // in a PyTorch module: "encoder.layers.1.backward.bias_hh" is "encoder.bias_hh_l1_reverse".
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <string>
 
 namespace unroll {

@@ -11,7 +11,8 @@ double average_decay(const WeightAverageOptions& o, double count) {
 
 template <Real T>
 void update_average(Var<T>& average, const Var<T>& p, double decay) {
-  average = fuse_values([decay](auto a, auto p0) { return decay * a + (1 - decay) * p0; }, average, p);
+  average =
+      fuse_values([decay](auto a, auto p0) { return decay * a + (1 - decay) * p0; }, average, p);
 }
 
 void fail_average(const Shape& average, const Shape& p) {

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t T = 6, B = 2, I = 3, H = 4, K = 3;
 
-struct Lstm {
+struct PlainLstm {
   manual::LstmParameters<double> p{random_array({4 * H, I}, 1), random_array({4 * H, H}, 2),
                                    random_array({4 * H}, 3),    random_array({4 * H}, 4),
                                    random_array({K, H}, 5),     random_array({K}, 6)};
@@ -69,7 +69,7 @@ std::string table_of(const GradientComparison& r) {
 }  // namespace
 
 TEST_CASE("a right LSTM passes the comparison by parameter, by step and by gate") {
-  const Lstm lstm;
+  const PlainLstm lstm;
   const auto r = compare_gradients(lstm.by_hand(), lstm.by_tape());
   INFO(r);
   CHECK(r.ok());
@@ -80,7 +80,7 @@ TEST_CASE("a right LSTM passes the comparison by parameter, by step and by gate"
 }
 
 TEST_CASE("a wrong derivative of one gate at one step is named, whichever gate and step") {
-  const Lstm lstm;
+  const PlainLstm lstm;
   const GradientSet hand = lstm.by_hand();
   const std::vector<std::string> names{"i", "f", "g", "o"};
   for (int gate = 0; gate < 4; ++gate) {
@@ -103,7 +103,7 @@ TEST_CASE("a wrong derivative of one gate at one step is named, whichever gate a
 }
 
 TEST_CASE("the table says where two gradients part") {
-  const Lstm lstm;
+  const PlainLstm lstm;
   const auto r = compare_gradients(lstm.by_hand(), lstm.by_tape(1, 3));
   const std::string table = table_of(r);
   CHECK(table.find("they differ") != std::string::npos);

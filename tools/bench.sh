@@ -25,7 +25,7 @@ for argument in "$@"; do
 done
 
 programs=(rnn_step inference gradbench_lstm parallel ragged scaling)
-build() { "$root/tools/build.sh" bench -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
+build() { "$root/tools/build.sh" bench -Dbenchmarks=true -Dnative=true -Dtests=false -Dexamples=false "${@/#/bench/}" >&2; }
 build "${programs[@]}"
 bin="$root/build/bench/bench"
 # What needs more than the library itself is there only where Meson found that.

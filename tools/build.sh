@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Configures build/NAME if it is not configured so already, then compiles it:
-#   tools/build.sh NAME [-Doption=value ...] [target ...]
+#   tools/build.sh NAME [-Doption=value ...] [--cross-file=FILE] [target ...]
 # `release` is what the demo runs, for this machine's processor; `test` has all that there is, with
 # assertions; other names have tests and examples. The compiler is CXX if set. JOBS limits the compilers that run at once; by default one for each
 # processor, but at most one for each 1.5 GB of memory.
 set -euo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)"
-(($# >= 1)) || { echo "usage: tools/build.sh NAME [-Doption=value ...] [target ...]" >&2; exit 2; }
+(($# >= 1)) || { echo "usage: tools/build.sh NAME [-Doption=value ...] [--cross-file=FILE] [target ...]" >&2; exit 2; }
 folder="$root/build/$1"
 case "$1" in
   release) options=(-Dexamples=true -Dnative=true) ;;
@@ -16,7 +16,7 @@ esac
 shift
 targets=()
 for argument in "$@"; do
-  if [[ "$argument" == -D* ]]; then options+=("$argument"); else targets+=("$argument"); fi
+  if [[ "$argument" == -D* || "$argument" == --cross-file=* ]]; then options+=("$argument"); else targets+=("$argument"); fi
 done
 
 # Cached objects serve every clone, wherever it lies.

@@ -7,7 +7,7 @@ import sys
 
 ORDER = ["autograd", "nn", "models", "examples"]
 # All that a derivation by hand may see, beside other such derivations; the same holds for these.
-MANUAL = {f"autograd/{f}.hpp" for f in ("error", "xtensor_headers", "xtensor_blas_headers")}
+MANUAL = {f"autograd/{f}.hpp" for f in ("cxx20", "error", "xtensor_headers", "xtensor_blas_headers")}
 INCLUDE = re.compile(r'\s*#\s*include\s*(?:["<]unroll/|"(?!unroll/))([^">]+)')
 root = pathlib.Path(__file__).resolve().parent.parent
 breaches = 0

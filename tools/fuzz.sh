@@ -10,7 +10,7 @@ seconds="${1:-60}"
 shift || true
 cd -- "$root"
 library="$root/build/test/lib"
-tools/build.sh test -Db_ndebug=false library >/dev/null
+tools/build.sh test library >/dev/null
 work="$root/build/fuzz"
 mkdir -p -- "$work/include"
 ln -sfn -- "$root" "$work/include/unroll"

@@ -33,5 +33,5 @@ if ((code != 0)); then
   echo "package_conan: failed after $SECONDS s" >&2
   exit 1
 fi
-sed -n '/all numbers are right/p; /^unpacked/p' "$folder/create.log"
+sed -n '/all numbers are right/p' "$folder/create.log"
 echo "package_conan: the package is built and serves a program, after $SECONDS s"

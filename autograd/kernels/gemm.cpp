@@ -1,6 +1,6 @@
 // Matrix products. Small ones, and all with one row, run in register-blocked loops here, others in register tiles over packed
-// panels where registers are wide; the rest goes to BLAS. Which of them depends on the shape and the instruction level alone,
-// and on UNROLL_GEMM=plain, with which all goes to BLAS.
+// panels where registers are wide or many; the rest goes to BLAS. Which of them depends on the shape and the instruction level
+// alone, and on UNROLL_GEMM=plain, with which all goes to BLAS.
 #include <cblas.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace {
 
 template <class T>
 T horizontal_sum(const Lane<T>& x) {
-  return simd::sum_of_elements(x.batch());
+  return lane_math::sum_of_elements(x.batch());
 }
 
 // Rows x Lanes elements of C at once; B's rows are contiguous.
@@ -165,8 +165,9 @@ struct BlasOperand {
 
 // Below this many multiplications the loops here beat packing, and a call of BLAS.
 constexpr Size small_product = 16 * 16 * 16;
-// With registers of 32 bytes and more the tiles here beat OpenBLAS 0.3.21 on the skinny products of recurrent networks.
-constexpr bool own_tiles = sizeof(Lane<float>) >= 32;
+// With registers of 32 bytes and more the tiles here beat OpenBLAS 0.3.21 on the skinny products of recurrent networks, since it
+// packs both matrices at each call. With 32 registers of 16 bytes an 8 x 2 tile is as large as its own (docs/decisions/0008).
+constexpr bool own_tiles = sizeof(Lane<float>) >= 32 || many_registers;
 
 // Room that is kept for the next product of this thread.
 template <class T>

@@ -20,11 +20,17 @@
 
 namespace unroll::detail {
 
+// A tile's sums stay in registers, with two of B's lanes and an element of A's: 16 sums of 32 registers, 12 of 16. AVX-512 and
+// 64-bit ARM have 32.
+#ifdef __aarch64__
+constexpr bool many_registers = true;
+#else
+constexpr bool many_registers = sizeof(Lane<float>) == 64;
+#endif
 template <class T>
 struct Tile {
   static constexpr Size width = Lane<T>::width;
-  static constexpr bool wide = width * sizeof(T) == 64;  // 32 registers
-  static constexpr int rows = wide ? 8 : 6;
+  static constexpr int rows = many_registers ? 8 : 6;
   static constexpr int lanes = 2;
 };
 constexpr Size depth = 256;       // of k, per block
@@ -149,21 +155,29 @@ namespace tiles {
 template <class T, int Rows, int Lanes>
 void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_row, Size columns,
           bool accumulate) {
+  using Batch = typename Lane<T>::Batch;
   constexpr Size w = Lane<T>::width;
-  typename Lane<T>::Batch sum[Rows][Lanes];
+  Batch sum[Rows][Lanes];  // all loops over it are unrolled early, or g++ stores it at each p
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
-    for (int j = 0; j < Lanes; ++j) sum[i][j] = typename Lane<T>::Batch(T(0));
+#pragma GCC unroll 8
+    for (int j = 0; j < Lanes; ++j) sum[i][j] = Batch(T(0));
   }
   for (Size p = 0; p < k; ++p) {
-    typename Lane<T>::Batch v[Lanes];
-    for (int j = 0; j < Lanes; ++j) v[j] = Lane<T>::Batch::load_unaligned(b + j * w);
+    Batch v[Lanes];
+#pragma GCC unroll 8
+    for (int j = 0; j < Lanes; ++j) v[j] = Batch::load_unaligned(b + j * w);
     b += Lanes * w;
+#pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
-      const typename Lane<T>::Batch s(a[i * row + p * column]);
+      const Batch s(a[i * row + p * column]);
+#pragma GCC unroll 8
       for (int j = 0; j < Lanes; ++j) sum[i][j] = xsimd::fma(s, v[j], sum[i][j]);
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < Lanes; ++j) {
       T* out = c + i * c_row + j * w;
       const Size n = std::min<Size>(w, columns - j * w);
@@ -174,6 +188,16 @@ void tile(Size k, const T* a, Size row, Size column, const T* b, T* c, Size c_ro
         (accumulate ? Lane<T>::load_part(out, n) + s : s).store_part(out, n);
       }
     }
+  }
+}
+
+// sum[0][j] becomes the sum of all; the number of additions is known early, or g++ stores all sums at each p.
+template <int Half, class Batch, int Chains, int Part>
+[[gnu::always_inline]] inline void add_chains(Batch (&sum)[Chains][Part], int j) {
+  if constexpr (Half > 0) {
+#pragma GCC unroll 4
+    for (int q = 0; q < Half; ++q) sum[q][j] = sum[q][j] + sum[q + Half][j];
+    add_chains<Half / 2>(sum, j);
   }
 }
 
@@ -221,11 +245,7 @@ void row_tile(Size k, const T* a, Size a_row, const T* b, T* c, Size c_row, Size
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < Part; ++j) {
-#pragma GCC unroll 4
-      for (int half = Chains / 2; half > 0; half /= 2) {
-#pragma GCC unroll 4
-        for (int q = 0; q < half; ++q) sum[i][q][j] = sum[i][q][j] + sum[i][q + half][j];
-      }
+      add_chains<Chains / 2>(sum[i], j);
       T* out = c + i * c_row + j * w;
       const Size n = std::min<Size>(w, columns - j * w);
       const Lane<T> s(sum[i][0][j]);
@@ -344,8 +364,8 @@ template <class T>
 void multiply_rows_alike(Size m, const T* a, Size a_row, const Panels<T>& b, T* c, Size c_row) {
   for_row_panel(b.lanes, [&]<int Lanes, int Chains>() {
     // As many sums as there are registers for, besides those for B's elements and one of A's.
-    constexpr int sums = Tile<T>::wide ? 24 : 12;
-    constexpr int most = Tile<T>::wide ? 4 : std::max(4 / Chains, 1);
+    constexpr int sums = many_registers ? 24 : 12;
+    constexpr int most = many_registers ? 4 : std::max(4 / Chains, 1);
     constexpr int part = Lanes <= most ? Lanes : Lanes % 4 == 0 ? most : std::min(most, 3);
     static_assert(Lanes % part == 0);
     constexpr int rows = std::max(sums / (part * Chains), 1);

@@ -174,4 +174,6 @@ template Ref sum_to<double>(Ref, const Shape&);
 
 namespace unroll {
 const char* kernel_level() { return xsimd::default_arch::name(); }
+
+const int detail::library_level = detail::own_level;
 }  // namespace unroll

@@ -49,7 +49,7 @@ T row_exp_sum(const T* x, Size n, T shift, T* terms) {
     if (terms) e.store_part(terms + i, n - i);
     sums = sums + e;
   }
-  return simd::sum_of_elements(sums.batch());
+  return lane_math::sum_of_elements(sums.batch());
 }
 
 // y = scale · softmax(x), or the logarithm of the softmax.

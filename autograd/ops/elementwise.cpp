@@ -24,7 +24,7 @@ struct CellOp : DeclaredOp<Op, T, N> {
     [[gnu::always_inline]] static void forward(T* const* out, const T* const* in, Size n,
                                                const void*) {
       if (!op_costly<Op> && n % Size{Lane<T>::width} == 0) {
-        map_whole_lanes<N, 1>(out, in, n, 0, typename Declared::Function{});
+        map_whole_lanes<Lane<T>, N, 1>(out, in, n, 0, typename Declared::Function{});
       } else {
         T* const to[] = {out[0]};  // copies, so that the caller's own need no memory
         const T* from[N];
@@ -35,7 +35,8 @@ struct CellOp : DeclaredOp<Op, T, N> {
     [[gnu::always_inline]] static void backward(T* const* out, const T* const* in, Size n,
                                                 unsigned accumulate, const void*) {
       if (n % Size{Lane<T>::width} == 0) {
-        map_whole_lanes<2 + N, N>(out, in, n, accumulate, typename Declared::Derivatives{});
+        map_whole_lanes<Lane<T>, 2 + N, N>(out, in, n, accumulate,
+                                           typename Declared::Derivatives{});
       } else {
         T* to[N];
         const T* from[2 + N];

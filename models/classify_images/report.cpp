@@ -76,7 +76,8 @@ TestResult test_classifiers(const ImageClassifiers& net, const ImageSet& images)
   ConfusionMatrix all_matrix(classes), row_matrix(classes);
   std::vector<Size> wrong;
   for (Size first = 0; first < images.size(); first += images_at_once) {
-    const ImageBatch batch = images.part(first, std::min(images_at_once, images.size() - first)).all();
+    const ImageBatch batch =
+        images.part(first, std::min(images_at_once, images.size() - first)).all();
     const auto [all, rows] = classify(net, batch.images);
     all_matrix.add(all.classes, batch.labels);
     row_matrix.add(rows.classes, batch.labels);

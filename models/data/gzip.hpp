@@ -6,6 +6,8 @@
 // what is given back was checked against the checksum and length that the file states.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <string>
 #include <string_view>
 

@@ -9,6 +9,8 @@
 // so that a note can follow another of its key at once.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>

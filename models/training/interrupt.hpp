@@ -10,6 +10,8 @@
 // background job of a script) stays ignored.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <csignal>
 
 namespace unroll {

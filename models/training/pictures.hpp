@@ -9,6 +9,8 @@
 // with a number made from its content, so that many of them can share a page.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <cstddef>
 #include <span>
 #include <string>

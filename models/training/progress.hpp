@@ -12,6 +12,8 @@
 // writes depends only on the calls and the clock.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>

@@ -6,6 +6,8 @@
 // limit. Text passes through nameless temporary files, so neither side can wait for the other.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>

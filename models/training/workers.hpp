@@ -8,6 +8,8 @@
 // of memory belong to threads.
 #pragma once
 
+#include "unroll/autograd/cxx20.hpp"
+
 #include <condition_variable>
 #include <cstddef>
 #include <exception>

@@ -8,6 +8,19 @@
 folder="$(mktemp -d)"
 trap 'rm -rf -- "$folder"' EXIT
 cd -- "$folder" || exit 2
+# A program for another processor is run by Meson's exe_wrapper.
+emulated() {  # PROGRAM
+  if [[ -z "${MESON_EXE_WRAPPER-}" ]]; then
+    printf '%s\n' "$1"
+    return
+  fi
+  local wrapper
+  read -ra wrapper <<<"$MESON_EXE_WRAPPER"
+  wrapper[0]="$(command -v -- "${wrapper[0]}")"
+  printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${wrapper[*]}" "$1" >"$folder/$(basename -- "$1").sh"
+  chmod +x -- "$folder/$(basename -- "$1").sh"
+  printf '%s\n' "$folder/$(basename -- "$1").sh"
+}
 passed=0
 failed=0
 

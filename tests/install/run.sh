@@ -1,46 +1,95 @@
 #!/usr/bin/env bash
-# Installs the library into a temporary folder and builds user.cpp against the installed copy,
-# from outside the tree, as its users do: shared, static, and for the processor of this machine.
-set -euo pipefail
+# Installs the library under a prefix of its own and builds user.cpp (a user's op, cell, fuse and
+# training loop) and models.cpp against the copy, from outside the tree, in each way that users have.
+#   tests/install/run.sh [WAY ...]       pkg-config cmake meson cmake-subdirectory meson-subproject
+# Prints `pass WAY` or `fail WAY` for each.
+set -uo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd -P)"
+ways=("$@")
+(($# > 0)) || ways=(pkg-config cmake meson cmake-subdirectory meson-subproject)
 temporary="$(mktemp -d)"
 trap 'rm -rf -- "$temporary"' EXIT
+export CCACHE_BASEDIR="$temporary" CCACHE_NOHASHDIR=1
+export CXX='ccache g++' CMAKE_CXX_COMPILER_LAUNCHER=ccache
+prefix="$temporary/prefix"
+
+die() { echo "install: $*" >&2; return 1; }
+fresh() { rm -rf -- "$temporary/user" && mkdir -- "$temporary/user" && cp -- "$root"/tests/install/* "$temporary/user/" && cd -- "$temporary/user"; }
+compile() { local source="$1" && shift && ccache g++ -std=c++20 "$source" -o "${source%.cpp}" "$@"; }
+run() { (cd "${1:-.}" && ./user && ./models); }
+linked_to() { [[ "$(ldd "$1")" == *"$2"* ]]; }
 
 # The prefix is no part of any compile command, so changing it compiles nothing again.
-"$root/tools/build.sh" test -Db_ndebug=false
-meson configure "$root/build/test" -Dprefix="$temporary/prefix"
-meson install -C "$root/build/test" --quiet </dev/null
+install_copy() {
+  "$root/tools/build.sh" test && meson configure "$root/build/test" -Dprefix="$prefix" &&
+    meson install -C "$root/build/test" --quiet </dev/null || return 1
+  library="$(dirname -- "$(find "$prefix" -name libunroll.so)")"
+  export PKG_CONFIG_PATH="$library/pkgconfig"
+  ! grep -rlF --include='*.hpp' --include='*.pc' --include='*.cmake' -- "$root" "$prefix" ||
+    die 'the installed files above name the source tree'
+}
 
-description="$(find "$temporary/prefix" -name unroll.pc)"
-[[ -n "$description" ]] || { echo "install: no unroll.pc was installed" >&2; exit 1; }
-PKG_CONFIG_PATH="$(dirname -- "$description")"
-export PKG_CONFIG_PATH
-library="$(pkg-config --variable=libdir unroll)"
-mkdir -- "$temporary/user"
-cp -- "$root/tests/install/user.cpp" "$temporary/user/"
-cd -- "$temporary/user"
-if grep -rlF --include='*.hpp' --include='*.pc' -- "$root" "$temporary/prefix"; then
-  echo "install: the installed files above name the source tree" >&2
-  exit 1
-fi
+try_pkg-config() {
+  local rpath="-Wl,-rpath,$library" source
+  # As where no other development package is installed: only what installed headers include.
+  [[ "$(pkg-config --print-requires --print-requires-private unroll unroll-models | cut -d' ' -f1 | sort -u | tr '\n' ' ')" == \
+    'unroll xsimd xtensor ' ]] || die 'the descriptions require more than xsimd and xtensor'
+  for source in user models; do
+    local module=unroll
+    [[ "$source" == user ]] || module=unroll-models
+    compile "$source.cpp" $(pkg-config --cflags --libs "$module") "$rpath" || return 1
+  done
+  linked_to ./user "$library/" || die 'the program is not linked to the shared library' || return 1
+  linked_to ./models "$library/" || die 'libunroll_models.so does not find libunroll.so' || return 1
+  if grep -qw avx2 /proc/cpuinfo; then
+    linked_to ./user "$library/glibc-hwcaps/x86-64-v" || die 'the loader does not take the copy for this processor' || return 1
+  fi
+  run || return 1
+  echo "--- the user's instruction level above the library's"
+  compile user.cpp -O2 -march=native $(pkg-config --cflags --libs unroll) "$rpath" && run || return 1
+  echo "--- static"
+  rm -rf -- "$temporary/static" && cp -a -- "$prefix" "$temporary/static" || return 1
+  local copy="${library/"$prefix"/"$temporary/static"}"
+  rm -rf -- "$copy"/libunroll*.so* "$copy/glibc-hwcaps"
+  compile user.cpp -L"$copy" $(pkg-config --static --cflags --libs unroll | sed "s#$library#$copy#g") &&
+    compile models.cpp -L"$copy" $(pkg-config --static --cflags --libs unroll-models | sed "s#$library#$copy#g") || return 1
+  ! linked_to ./models libunroll || die 'the program is not linked statically' || return 1
+  run
+}
 
-echo "--- shared"
-c++ -std=c++20 user.cpp $(pkg-config --cflags --libs unroll)
-[[ "$(LD_LIBRARY_PATH="$library" ldd ./a.out)" == *"$library/"*libunroll* ]] ||
-  { echo "install: the program is not linked to the shared library" >&2; exit 1; }
-LD_LIBRARY_PATH="$library" ./a.out
-if grep -qw avx2 /proc/cpuinfo; then
-  [[ "$(LD_LIBRARY_PATH="$library" ldd ./a.out)" == *"$library/glibc-hwcaps/x86-64-v"* ]] ||
-    { echo "install: the loader does not take the copy for this processor" >&2; exit 1; }
-fi
+try_cmake() {
+  local static
+  for static in OFF ON; do
+    cmake -S . -B "build-$static" -DCMAKE_PREFIX_PATH="$prefix" -Dunroll_USE_STATIC_LIBS="$static" &&
+      cmake --build "build-$static" && run "build-$static" || return 1
+  done
+  ! linked_to build-ON/models libunroll || die 'the program is not linked statically' || return 1
+  # Another series than the installed one is refused.
+  sed -i 's/find_package(unroll 0.1/find_package(unroll 7.0/' CMakeLists.txt
+  ! cmake -S . -B build-7 -DCMAKE_PREFIX_PATH="$prefix" >/dev/null 2>&1 || die 'version 7.0 was found'
+}
 
-echo "--- shared, optimised, the user's instruction level above the library's"
-c++ -std=c++20 -O2 -march=native user.cpp $(pkg-config --cflags --libs unroll)
-LD_LIBRARY_PATH="$library" ./a.out
+try_meson() { meson setup build && ninja -C build && run build; }
 
-echo "--- static"
-rm -rf -- "$library"/libunroll*.so* "$library"/glibc-hwcaps
-c++ -std=c++20 user.cpp $(pkg-config --static --cflags --libs unroll)
-[[ "$(ldd ./a.out)" != *libunroll* ]]
-./a.out
-echo "install: the installed library serves a program outside the tree"
+try_cmake-subdirectory() {
+  cmake -S . -B build -G Ninja -DUNROLL_SOURCE="$root" && cmake --build build && run build
+}
+
+try_meson-subproject() {
+  mkdir subprojects && ln -s -- "$root" subprojects/unroll && mv unroll.wrap subprojects/ || return 1
+  unset PKG_CONFIG_PATH
+  meson setup build -Dunroll:levels=false && ninja -C build && run build
+}
+
+install_copy || { echo 'fail install'; exit 1; }
+code=0
+for way in "${ways[@]}"; do
+  echo "=== $way" >&2
+  if (fresh && "try_$way" >&2); then
+    echo "pass $way"
+  else
+    echo "fail $way"
+    code=1
+  fi
+done
+exit "$code"
