@@ -24,7 +24,9 @@ packages=(g++-aarch64-linux-gnu meson ninja-build pkg-config ccache python3
   libopenblas-dev:arm64 libfmt-dev:arm64 zlib1g-dev:arm64 qemu-user-static)
 # Some are there under another name (pkgconf provides pkg-config), so apt says what it would install.
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null; }
-missing() { ! apt install --simulate --no-install-recommends "${packages[@]}" 2>/dev/null >"$log" || grep -q '^Inst' "$log"; }
+missing() {
+  ! apt install --simulate --no-upgrade --no-install-recommends "${packages[@]}" 2>/dev/null >"$log" || grep -q "^Inst" "$log"
+}
 log="$(mktemp)"
 if ! dpkg --print-foreign-architectures | grep -qx arm64 || missing; then
   if ((EUID != 0)); then
@@ -33,7 +35,7 @@ if ! dpkg --print-foreign-architectures | grep -qx arm64 || missing; then
   fi
   echo "arm64: installing a cross compiler, arm64's libraries and QEMU"
   dpkg --add-architecture arm64
-  { apt update && apt install --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 || {
+  { apt update && apt install --no-upgrade --no-install-recommends "${packages[@]}"; } >"$log" 2>&1 || {
     tail -n 20 -- "$log" >&2
     exit 1
   }
