@@ -17,8 +17,8 @@ PAGES = {
     "models": ("Models, data and training", ["models/*.hpp", "models/*/*.hpp"]),
 }
 # Headers that no user includes.
-PRIVATE = {"block", "call", "kernels", "lane", "loop", "pool", "shape", "tape", "sequence", "atomic_file",
-           "safetensors_header", "xtensor_headers"}
+PRIVATE = {"block", "call", "cxx20", "higher_levels", "kernels", "lane", "lane_at_level", "lane_math", "levels", "loop",
+           "pool", "shape", "simd", "tape", "sequence", "atomic_file", "safetensors_header", "xtensor_headers"}
 
 
 def tokens(text):
