@@ -529,7 +529,7 @@ struct ValuesOnly {
   UNROLL_KERNEL static void forward(T* const* out, const T* const* in, const Size* step, Size n,
                                     unsigned, const void* op) {
     const F f = *static_cast<const F*>(op);
-    map_lanes<N, results>(out, in, step, n, 0, [&](const auto& x, auto& y) {
+    map_lanes<Lane<T>, N, results>(out, in, step, n, 0, [&](const auto& x, auto& y) {
       for_each_result(run(f, x.data(), indices), [&](auto k, const auto& r) { y[k] = r; });
     });
   }
