@@ -24,7 +24,6 @@ constexpr auto gates = [](auto i, auto f, auto g, auto o, auto before) {
 // The same as an op of the user's own, for one result.
 struct Gated {
   static constexpr auto name = "gated";
-  static constexpr bool costly = true;
   static auto f(const auto& x, const auto& y) { return sigmoid(x) * tanh(y); }
   static auto d(wrt<0>, const auto& out, const auto& x, const auto&) {
     return out * (1 - sigmoid(x));
