@@ -11,7 +11,7 @@ options=()
 while [[ "${1-}" == -D* ]]; do options+=("$1") && shift; done
 "$root/tools/setup.sh"
 stage='the build'
-"$root/tools/build.sh" test "${options[@]}" meson-test-prereq
+"$root/tools/build.sh" test "${options[@]}" meson-test-prereq library
 
 stage='the tests (the output of those that failed is above)'
 results="$root/build/test/meson-logs/testlog.json"
