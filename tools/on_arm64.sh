@@ -22,6 +22,7 @@ SECONDS=0
 packages=(g++-aarch64-linux-gnu meson ninja-build pkg-config ccache python3
   libxtensor-dev libxtensor-blas-dev libxsimd-dev xtl-dev nlohmann-json3-dev libcli11-dev doctest-dev
   libopenblas-dev:arm64 libfmt-dev:arm64 zlib1g-dev:arm64 qemu-user-static)
+[[ "$what" == library ]] || packages+=(gnuplot-nox graphviz)  # emulated programs start them for their reports' figures
 # Some are there under another name (pkgconf provides pkg-config), so apt says what it would install.
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null; }
 missing() {

@@ -21,6 +21,7 @@ emulated() {  # PROGRAM
   chmod +x -- "$folder/$(basename -- "$1").sh"
   printf '%s\n' "$folder/$(basename -- "$1").sh"
 }
+[[ -z "${program-}" ]] || program="$(emulated "$program")"
 passed=0
 failed=0
 

@@ -9,7 +9,7 @@ tag="$(readlink -f -- "$2")"
 source "$(dirname -- "$(readlink -f -- "$0")")/common.sh"
 
 name=18_classify_text
-program="$classify"
+program="$(emulated "$classify")"
 printf 'pos\tfine\nneg\n' >bad.tsv
 printf 'pos\tfine\n' >small.tsv
 refuses 'no such file' --data missing
@@ -30,7 +30,7 @@ run --quick --save q.safetensors
 check 'a quick run ends with 0' test $? -eq 0
 
 name=19_tag_sequence
-program="$tag"
+program="$(emulated "$tag")"
 refuses 'no model of tag_sequence' --predict q.best.safetensors
 printf 'a O\nb\n' >bad.conll
 refuses 'bad.conll: line 2: expected a word and its tag, found one column' --data bad.conll
