@@ -9,8 +9,6 @@ ways=("$@")
 (($# > 0)) || ways=(pkg-config cmake meson cmake-subdirectory meson-subproject)
 temporary="$(mktemp -d)"
 trap 'rm -rf -- "$temporary"' EXIT
-export CCACHE_BASEDIR="$temporary" CCACHE_NOHASHDIR=1
-export CXX='ccache g++' CMAKE_CXX_COMPILER_LAUNCHER=ccache
 prefix="$temporary/prefix"
 
 die() { echo "install: $*" >&2; return 1; }
@@ -82,6 +80,8 @@ try_meson-subproject() {
 }
 
 install_copy || { echo 'fail install'; exit 1; }
+# From here on; the copy's build has settings of its own.
+export CCACHE_BASEDIR="$temporary" CCACHE_NOHASHDIR=1 CXX=g++ CMAKE_CXX_COMPILER_LAUNCHER=ccache
 code=0
 for way in "${ways[@]}"; do
   echo "=== $way" >&2
