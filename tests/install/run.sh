@@ -31,7 +31,7 @@ try_pkg-config() {
   local rpath="-Wl,-rpath,$library" source
   # As where no other development package is installed: only what installed headers include.
   [[ "$(pkg-config --print-requires --print-requires-private unroll unroll-models | cut -d' ' -f1 | sort -u | tr '\n' ' ')" == \
-    'unroll xsimd xtensor ' ]] || die 'the descriptions require more than xsimd and xtensor'
+    'unroll xsimd xtensor ' ]] || die 'the descriptions require more than xsimd and xtensor' || return 1
   for source in user models; do
     local module=unroll
     [[ "$source" == user ]] || module=unroll-models
@@ -70,7 +70,7 @@ try_cmake() {
 try_meson() { meson setup build && ninja -C build && run build; }
 
 try_cmake-subdirectory() {
-  cmake -S . -B build -G Ninja -DUNROLL_SOURCE="$root" && cmake --build build && run build
+  cmake -S . -B build -DUNROLL_SOURCE="$root" && cmake --build build && run build
 }
 
 try_meson-subproject() {
@@ -81,7 +81,7 @@ try_meson-subproject() {
 
 install_copy || { echo 'fail install'; exit 1; }
 # From here on; the copy's build has settings of its own.
-export CCACHE_BASEDIR="$temporary" CCACHE_NOHASHDIR=1 CXX=g++ CMAKE_CXX_COMPILER_LAUNCHER=ccache
+export CCACHE_BASEDIR="$temporary" CCACHE_NOHASHDIR=1 CXX=g++ CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_GENERATOR=Ninja
 code=0
 for way in "${ways[@]}"; do
   echo "=== $way" >&2
