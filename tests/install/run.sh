@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the library under a prefix of its own and builds user.cpp (a user's op, cell, fuse and
 # training loop) and models.cpp against the copy, from outside the tree, in each way that users have.
-#   tests/install/run.sh [WAY ...]       pkg-config cmake meson cmake-subdirectory meson-subproject
+#   tests/install/run.sh [WAY ...]       pkg-config cmake meson; cmake-subdirectory meson-subproject build the sources
 # Prints `pass WAY` or `fail WAY` for each.
 set -uo pipefail
 root="$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd -P)"
@@ -21,8 +21,9 @@ linked_to() { [[ "$(ldd "$1")" == *"$2"* ]]; }
 install_copy() {
   "$root/tools/build.sh" test && meson configure "$root/build/test" -Dprefix="$prefix" &&
     meson install -C "$root/build/test" --quiet </dev/null || return 1
-  library="$(dirname -- "$(find "$prefix" -name libunroll.so)")"
-  export PKG_CONFIG_PATH="$library/pkgconfig"
+  PKG_CONFIG_PATH="$(dirname -- "$(find "$prefix" -name unroll.pc)")"
+  export PKG_CONFIG_PATH
+  library="$(pkg-config --variable=libdir unroll)"
   ! grep -rlF --include='*.hpp' --include='*.pc' --include='*.cmake' -- "$root" "$prefix" ||
     die 'the installed files above name the source tree'
 }
