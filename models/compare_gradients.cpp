@@ -6,7 +6,7 @@
 #include <numeric>
 #include <ostream>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace unroll {
 
