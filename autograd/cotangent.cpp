@@ -349,7 +349,7 @@ void Sweep::add(Node& target, const RowSum<T>& r) {
     const Ref g = contiguous(r.g.handle().block());
     Size width = 1;
     for (std::size_t i = 1; i < b.rank; ++i) width *= b.sizes()[i];
-    add_rows(b.data<T>(), g->data<T>(), r.rows, width);
+    add_rows(b.data<T>(), g->data<T>(), r.rows, width, r.n);
   });
 }
 

@@ -23,14 +23,17 @@ void add_into_window(T* out, const Strides& strides, const Block& g);
 template <class T>
 Ref add_blocks(const Block& a, const Block& b);
 
-// Row i of g [rows, width] is added to row rows(i) of out.
+// Row i of g [rows, width] is added to row rows(i) of out [n, width].
 template <class T>
-void add_rows(T* out, const T* g, const Indices& rows, Size width);
+void add_rows(T* out, const T* g, const Indices& rows, Size width, Size n);
 
 enum class Reduction { sum, max, min };
 // Reduces the axes whose bit is set in `axes`.
 template <class T>
 Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep);
+// The means of rows of n > 0 elements, exact where all are equal.
+template <class T>
+void mean_of_rows(const T* x, Size rows, Size n, T* out);
 // Sums away what broadcasting added, so that the result has `shape`.
 template <class T>
 Ref sum_to(Ref x, const Shape& shape);

@@ -107,10 +107,11 @@ class Lane<T, xsimd::default_arch> {
   [[nodiscard]] friend Lane cos(const Lane& x) { return rounded(detail::lane_math::sine(x.v_, 1)); }
   [[nodiscard]] friend Lane erf(const Lane& x) { return rounded(detail::lane_math::erf(x.v_)); }
   [[nodiscard]] friend Lane abs(const Lane& x) { return Lane(xsimd::abs(x.v_)); }
-  // As C's: x^0 is 1 whatever x, and 0^y is infinite for negative y (xsimd's gives 0 for both at x = 0).
+  [[nodiscard]] friend Lane normal_cdf(const Lane& x) {
+    return rounded(detail::lane_math::normal_cdf(x.v_));
+  }
   [[nodiscard]] friend Lane pow(const Lane& x, const Lane& y) {
-    const Lane at_zero = where(y < 0, std::numeric_limits<T>::infinity(), where(y > 0, 0, y));
-    return where(y == 0, 1, where(x == 0, at_zero, rounded(xsimd::pow(x.v_, y.v_))));
+    return Lane(detail::lane_math::pow(x.v_, y.v_));
   }
   // max(a, b) and min(a, b) with a NaN in either operand carried through.
   [[nodiscard]] friend Lane maximum(const Lane& a, const Lane& b) {

@@ -1,5 +1,5 @@
-// Functions over SIMD registers where xsimd's are not exact enough over their whole range: exp, log, sigmoid, expm1, erf, sin
-// and cos. `Lane` has them under their usual names; bench/accuracy measures them.
+// Functions over SIMD registers where xsimd's are not exact enough over their whole range: exp, log, sigmoid, expm1, erf,
+// normal_cdf, pow, sin and cos. `Lane` has them under their usual names; bench/accuracy measures them.
 //
 //   exp(x) = 2^k e^r with k = round(x / ln 2), |r| <= ln 2 / 2                 also where the result is denormal
 //   sigmoid(x) = e / (1 + e) with e = exp(x)                                    tiny, but not 0, for very negative x
@@ -40,6 +40,13 @@ B each(const B& x, F f) {
   std::array<Element<B>, B::size> y;
   x.store_unaligned(y.data());
   for (auto& e : y) e = f(e);
+  return B::load_unaligned(y.data());
+}
+template <class B, class F>
+B each(const B& a, const B& b, F f) {
+  std::array<Element<B>, B::size> x, y;
+  a.store_unaligned(x.data()), b.store_unaligned(y.data());
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] = f(x[i], y[i]);
   return B::load_unaligned(y.data());
 }
 
@@ -84,7 +91,7 @@ B exp(const B& any) {
   constexpr T most = single<B> ? T(89) : T(710), least = single<B> ? T(-104) : T(-746);
   constexpr T ln2_high = single<B> ? T(0.693145751953125) : T(0.69314718055989033);
   constexpr T ln2_low = single<B> ? T(1.428606765330187e-06) : T(5.4979230187083712e-14);
-  const B x = xsimd::max(B(least), xsimd::min(B(most), any));  // in this order NaN remains
+  const B x = at_least(B(least), at_most(B(most), any));
   const B k = xsimd::nearbyint(x * B(T(1.4426950408889634)));
   const B one(T(1)), high = xsimd::fnma(k, B(ln2_high), x), r = xsimd::fnma(k, B(ln2_low), high);
   if constexpr (single<B>) {
@@ -108,7 +115,7 @@ B exp(const B& any) {
 template <class B>
 B sigmoid(const B& x) {
   using T = Element<B>;
-  const B e = lane_math::exp(xsimd::min(B(T(40)), x)), y = e / (B(T(1)) + e);
+  const B e = lane_math::exp(at_most(B(T(40)), x)), y = e / (B(T(1)) + e);
   if constexpr (single<B>) {
     return y;
   } else {
@@ -144,7 +151,7 @@ template <class B>
 B erf(const B& x) {
   if constexpr (single<B>) {
     const B end(10.0F);  // xsimd's would overflow to NaN
-    return xsimd::erf(xsimd::max(-end, xsimd::min(end, x)));
+    return xsimd::erf(at_least(-end, at_most(end, x)));
   } else {
     constexpr std::array p{
         0.12837916709551259,     -0.37612638903183748,    0.11283791670954879,
@@ -159,7 +166,7 @@ B erf(const B& x) {
         4.5255298034073955e-05,  6.4056733422068437e-05,  -1.2860318447907675e-05,
         -7.9798177043487269e-06, 2.1169509641489688e-06,  1.2598817267482604e-06,
         -2.7269500546476834e-07, -2.3893874634747922e-07, -2.592589458123332e-08};
-    const B size = xsimd::min(B(6.0), xsimd::abs(x)), z = size * size;
+    const B size = at_most(B(6.0), xsimd::abs(x)), z = size * size;
     B y = xsimd::fma(polynomial(z, p), size, size);
     const auto far = size > B(1.0);
     if (xsimd::any(far)) {
@@ -168,6 +175,33 @@ B erf(const B& x) {
     }
     return xsimd::copysign(y, x);
   }
+}
+
+// erfc(-x/√2) / 2, by the C library's erfc where 1 + erf would cancel.
+template <class B>
+B normal_cdf(const B& x) {
+  using T = Element<B>;
+  constexpr T cancels(-0.25);
+  const auto tail = [](T e) -> T {
+    if (!(e < cancels) || e < -40) return 0;
+    const double z = -static_cast<double>(e) * 0.70710678118654757;
+    if constexpr (single<B>) {
+      return static_cast<T>(0.5 * std::erfc(z));
+    } else {  // and what z lost when it was rounded, times the slope there
+      const double lost = std::fma(-e, 0.70710678118654757, -z) + e * 4.8336466567264567e-17;
+      return 0.5 * (std::erfc(z) - 1.1283791670955126 * std::exp(-z * z) * lost);
+    }
+  };
+  const B half(T(0.5)), y = half + half * lane_math::erf(x * B(T(0.70710678118654757)));
+  const auto low = x < B(cancels);
+  return xsimd::any(low) ? xsimd::select(low, each(x, tail), y) : y;
+}
+
+// As C's, whose library has it within one ulp: special values, signs and denormal results are its own.
+template <class B>
+B pow(const B& x, const B& y) {
+  using T = Element<B>;
+  return each(x, y, [](T a, T b) { return b == 2 ? a * a : std::pow(a, b); });
 }
 
 // ---- sine and cosine -------------------------------------------------------------------------------------------------

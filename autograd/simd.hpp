@@ -179,6 +179,24 @@ typename B::value_type sum_of_elements(const B& x) {
   }
 }
 
+// x where it is NaN, else the smaller, or larger, of the two: what xsimd's functions gave until 14.
+template <class B>
+B at_most(const B& bound, const B& x) {
+#if XSIMD_VERSION_MAJOR >= 14
+  return xsimd::select(bound < x, bound, x);
+#else
+  return xsimd::min(bound, x);
+#endif
+}
+template <class B>
+B at_least(const B& bound, const B& x) {
+#if XSIMD_VERSION_MAJOR >= 14
+  return xsimd::select(bound > x, bound, x);
+#else
+  return xsimd::max(bound, x);
+#endif
+}
+
 // Truth values of integers, for batches of type To, whose elements have the same size.
 template <class To, class M>
 typename To::batch_bool_type mask_as(const M& m) {

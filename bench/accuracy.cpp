@@ -32,14 +32,16 @@ using namespace unroll;
 
 namespace exact {
 using Quad = __float128;
-using std::cos, std::erf, std::exp, std::expm1, std::log, std::log1p, std::sin, std::sqrt,
-    std::tanh;
+using std::cos, std::erf, std::erfc, std::exp, std::expm1, std::log, std::log1p, std::pow, std::sin,
+    std::sqrt, std::tanh;
 Quad cos(Quad x) { return cosq(x); }
 Quad erf(Quad x) { return erfq(x); }
+Quad erfc(Quad x) { return erfcq(x); }
 Quad exp(Quad x) { return expq(x); }
 Quad expm1(Quad x) { return expm1q(x); }
 Quad log(Quad x) { return logq(x); }
 Quad log1p(Quad x) { return log1pq(x); }
+Quad pow(Quad x, Quad y) { return powq(x, y); }
 Quad sin(Quad x) { return sinq(x); }
 Quad sqrt(Quad x) { return sqrtq(x); }
 Quad tanh(Quad x) { return tanhq(x); }
@@ -50,6 +52,10 @@ R sigmoid(R x) {
 template <class R>
 R softplus(R x) {
   return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+}
+template <class R>
+R normal_cdf(R x) {
+  return erfc(-x / sqrt(R(2))) / 2;
 }
 }  // namespace exact
 
@@ -65,13 +71,16 @@ struct Function {
   double low, high;             // the interval in which it changes
   std::vector<double> special;  // whose neighbours are looked at
   bool slow;                    // looked at at each 5th float only, where nothing else is asked for
+  double least;                 // not looked at below
 };
 
 // f over Vars and lanes, g over the exact types.
 template <class T, class F, class G>
 Function<T> function(const char* name, F f, G g, double low, double high,
-                     std::vector<double> special, bool slow = false) {
-  return {name, f, [f](const Var<T>& x) { return fuse(f, x); }, g, g, g, low, high, special, slow};
+                     std::vector<double> special, bool slow = false,
+                     double least = -std::numeric_limits<double>::infinity()) {
+  return {name, f,    [f](const Var<T>& x) { return fuse(f, x); }, g, g, g, low, high, special,
+          slow, least};
 }
 
 template <class T>
@@ -112,6 +121,22 @@ std::vector<Function<T>> functions() {
       function<T>(
           "erf", [](const auto& x) { return erf(x); }, [](auto x) { return exact::erf(x); }, -7, 7,
           {0.65, 2.0 / 3, 2.2, 6}),
+      function<T>(
+          "normal_cdf", [](const auto& x) { return normal_cdf(x); },
+          [](auto x) { return exact::normal_cdf(x); }, -40, 9, {-1, -0.25, 0}, true),
+      function<T>(
+          "gelu", [](const auto& x) { return gelu(x); },
+          [](auto x) { return x < -200 ? 0 * x : x * exact::normal_cdf(x); }, -40, 9,
+          {-1, -0.25, 0}, true, single ? -13 : -37),  // below, normal_cdf(x) is denormal
+      function<T>(
+          "x^2.75", [](const auto& x) { return pow(x, 2.75); },
+          [](auto x) { return exact::pow(x, decltype(x)(2.75)); }, 0, 1000, {1}, true),
+      function<T>(
+          "x^-7", [](const auto& x) { return pow(x, -7); },
+          [](auto x) { return exact::pow(x, decltype(x)(-7)); }, -100, 100, {1, -1}, true),
+      function<T>(
+          "1.75^x", [](const auto& x) { return pow(1.75, x); },
+          [](auto x) { return exact::pow(decltype(x)(1.75), x); }, -200, 200, {0}, true),
       function<T>(
           "sin", [](const auto& x) { return sin(x); }, [](auto x) { return exact::sin(x); }, -100,
           100, {3.141592653589793, 6.283185307179586}, true),
@@ -169,6 +194,7 @@ void look(const Function<T>& f, bool fused, const std::vector<T>& xs, Errors<T>&
   const Var<T> x(Shape{static_cast<Size>(xs.size())}, xs);
   const std::vector<T> y = (fused ? f.fused(x) : f.op(x)).to_vector();
   for (std::size_t i = 0; i < xs.size(); ++i) {
+    if (xs[i] < f.least) continue;
     double e;
     bool denormal;
     const auto is_denormal = [](auto expected) {

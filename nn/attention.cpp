@@ -1,25 +1,20 @@
 #include "unroll/nn/attention.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include "unroll/autograd/elementwise.hpp"
 
 namespace unroll {
 namespace {
 
-// 0 where the mask is open, log 0 where not.
+// Throws where a whole row of the mask is closed.
 template <class T>
-Var<T> mask_bias(const Var<T>& mask) {
-  return where(stop_gradient(mask), T(0), detail::log_zero<T>);
-}
-
-// Throws where a whole row of the bias is closed.
-template <class T>
-void check_open(const char* op, const Var<T>& bias) {
-  if (bias.rank() == 0 || bias.size() == 0) return;
-  const std::vector<T> best = max(bias, -1).to_vector();
-  for (std::size_t i = 0; i < best.size(); ++i) {
-    if (best[i] > detail::log_zero<T> / 2) continue;
+void check_open(const char* op, const Var<T>& mask) {
+  if (mask.rank() == 0 || mask.size() == 0) return;
+  const std::vector<T> open = max(abs(stop_gradient(mask)), -1).to_vector();
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    if (open[i] != 0) continue;
     fail(op, "row " + std::to_string(i) +
                  " of the mask is all zero: a query that may attend to nothing has no weights (is "
                  "there a sequence of length 0?)");
@@ -27,32 +22,66 @@ void check_open(const char* op, const Var<T>& bias) {
 }
 
 template <class T>
-Attended<T> attend(const Var<T>& scores, const Var<T>& values, const std::optional<Var<T>>& bias) {
-  const Var<T> weights = softmax(bias ? scores + *bias : scores);
+bool all_finite(const Var<T>& x) {
+  return std::isfinite(sum(stop_gradient(x)).item());
+}
+
+// Weights [..., n, S] of scores, exactly 0 where the mask is: what stands there is replaced.
+template <class T>
+Var<T> masked_softmax(const Var<T>& scores, const std::optional<Var<T>>& mask) {
+  return softmax(mask ? where(*mask, scores, -std::numeric_limits<T>::infinity()) : scores);
+}
+
+template <class T>
+Attended<T> attend(const Var<T>& scores, const Var<T>& values, const std::optional<Var<T>>& mask) {
+  const Var<T> weights = masked_softmax(scores, mask);
   return {matmul(weights, values), weights};
 }
 
-// Keys and values [S, B, ...] -> [B, S, ...], the bias from the mask.
+// The product of a [..., n, k] and b [..., k, m] without the terms a_ik b_kj whose `mask` [..., n, k, m] is 0.
 template <class T>
-AttentionMemory<T> make_memory(const char* op, const Var<T>& keys, const Var<T>& values,
-                               const std::optional<Var<T>>& mask) {
-  AttentionMemory<T> memory{permute(keys, {1, 0, 2}), permute(values, {1, 0, 2})};
-  if (!mask) return memory;
-  const Shape expected{values.size(1), values.size(0)};
-  if (!(mask->shape() == expected)) {
-    fail(op, "the mask has shape " + to_string(mask->shape()) + "; a memory " +
-                 to_string(values.shape()) + " ([S, B, size]) needs " + to_string(expected));
-  }
-  memory.bias = mask_bias(*mask);
-  check_open(op, *memory.bias);
-  return memory;
+Var<T> masked_product(const Var<T>& a, const Var<T>& b, const Var<T>& mask) {
+  return sum(expand(a, -1) * where(mask, expand(b, -3), 0), -2);
 }
 
+// The same for a mask [..., n, S] that hides from some queries what others see. Where keys or values are not finite, 0 times
+// them is not 0, so their products are summed without what is hidden.
 template <class T>
-void check_memory(const char* op, const Var<T>& memory) {
-  if (memory.rank() == 3 && memory.size(0) > 0) return;
-  fail(op, "the memory has shape " + to_string(memory.shape()) +
-               "; it is [S, B, size], of at least one step");
+Attended<T> attend(const Var<T>& query, const Var<T>& keys, const Var<T>& values,
+                   const Var<T>& mask) {
+  const Var<T> open = mask.rank() == 0 ? expand(mask, 0) : mask;
+  const Var<T> scores = all_finite(keys) ? matmul(query, transpose(keys))
+                                         : masked_product(query, transpose(keys), expand(open, -2));
+  const Var<T> weights = masked_softmax(scores, std::optional(open));
+  return {all_finite(values) ? matmul(weights, values)
+                             : masked_product(weights, values, expand(open, -1)),
+          weights};
+}
+
+// The memory [S, B, M] without what the mask [B, S] hides.
+template <class T>
+Var<T> visible(const char* op, const Var<T>& memory, const std::optional<Var<T>>& mask) {
+  if (memory.rank() != 3 || memory.size(0) == 0) {
+    fail(op, "the memory has shape " + to_string(memory.shape()) +
+                 "; it is [S, B, size], of at least one step");
+  }
+  if (!mask) return memory;
+  const Shape expected{memory.size(1), memory.size(0)};
+  if (!(mask->shape() == expected)) {
+    fail(op, "the mask has shape " + to_string(mask->shape()) + "; a memory " +
+                 to_string(memory.shape()) + " ([S, B, size]) needs " + to_string(expected));
+  }
+  check_open(op, *mask);
+  return where(expand(transpose(stop_gradient(*mask)), -1), memory, 0);
+}
+
+// Keys and values [S, B, ...] -> [B, S, ...].
+template <class T>
+AttentionMemory<T> make_memory(const Var<T>& keys, const Var<T>& values,
+                               const std::optional<Var<T>>& mask) {
+  AttentionMemory<T> memory{permute(keys, {1, 0, 2}), permute(values, {1, 0, 2})};
+  if (mask) memory.mask = stop_gradient(*mask);
+  return memory;
 }
 
 // Queries as [B, n, Q], whichever of the three forms they have.
@@ -82,13 +111,12 @@ Var<T> ungroup(const Var<T>& x, const Var<T>& query) {
   return reshape(x, shape);
 }
 
-// The bias beside scores [B, (heads,) n, S].
+// The mask [B, S] beside scores [B, (heads,) n, S].
 template <class T>
-std::optional<Var<T>> beside(const std::optional<Var<T>>& bias, std::size_t rank) {
-  if (!bias) return bias;
-  Var<T> b = expand(*bias, 1);
-  if (rank == 4) b = expand(b, 1);
-  return b;
+std::optional<Var<T>> beside(const std::optional<Var<T>>& mask, std::size_t rank) {
+  if (!mask) return mask;
+  const Var<T> m = expand(*mask, 1);
+  return rank == 4 ? expand(m, 1) : m;
 }
 
 // score = qᵀ k
@@ -101,7 +129,7 @@ Attended<T> attend_by_products(const char* op, const Var<T>& query,
                  to_string(memory.keys.shape()) + " differ in size");
   }
   const Attended<T> a =
-      attend(matmul(q, transpose(memory.keys)), memory.values, beside(memory.bias, 3));
+      attend(matmul(q, transpose(memory.keys)), memory.values, beside(memory.mask, 3));
   return {ungroup(a.context, query), ungroup(a.weights, query)};
 }
 
@@ -124,13 +152,10 @@ Attended<T> scaled_dot_product_attention(const Var<T>& query, const Var<T>& key,
                  " and value " + to_string(value.shape()) +
                  " do not belong together: they are [..., n, D], [..., S, D] and [..., S, M]");
   }
-  std::optional<Var<T>> bias;
-  if (mask) {
-    bias = mask_bias(*mask);
-    check_open(op, *bias);
-  }
   const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(query.size(-1))));
-  return attend(matmul(query * scale, transpose(key)), value, bias);
+  if (!mask) return attend(matmul(query * scale, transpose(key)), value, mask);
+  check_open(op, *mask);
+  return attend(query * scale, key, value, stop_gradient(*mask));
 }
 
 template <Real T>
@@ -142,8 +167,8 @@ Var<T> causal_mask(Size steps) {
 template <Real T>
 AttentionMemory<T> AdditiveAttention<T>::prepare(const Var<T>& memory,
                                                  const std::optional<Var<T>>& mask) const {
-  check_memory("AdditiveAttention", memory);
-  return make_memory("AdditiveAttention", linear(memory, U), memory, mask);
+  const Var<T> seen = visible("AdditiveAttention", memory, mask);
+  return make_memory(linear(seen, U), seen, mask);
 }
 template <Real T>
 Attended<T> AdditiveAttention<T>::operator()(const Var<T>& query,
@@ -151,15 +176,15 @@ Attended<T> AdditiveAttention<T>::operator()(const Var<T>& query,
   const Var<T> q = linear(group("AdditiveAttention", query, memory), W);
   const Var<T> hidden = fuse([](auto a, auto b) { return tanh(a + b); }, expand(q, 2),
                              expand(memory.keys, 1));  // [B, n, S, size]
-  const Attended<T> a = attend(matmul(hidden, v), memory.values, beside(memory.bias, 3));
+  const Attended<T> a = attend(matmul(hidden, v), memory.values, beside(memory.mask, 3));
   return {ungroup(a.context, query), ungroup(a.weights, query)};
 }
 
 template <Real T>
 AttentionMemory<T> DotAttention<T>::prepare(const Var<T>& memory,
                                             const std::optional<Var<T>>& mask) const {
-  check_memory("DotAttention", memory);
-  return make_memory("DotAttention", memory, memory, mask);
+  const Var<T> seen = visible("DotAttention", memory, mask);
+  return make_memory(seen, seen, mask);
 }
 template <Real T>
 Attended<T> DotAttention<T>::operator()(const Var<T>& query,
@@ -170,8 +195,8 @@ Attended<T> DotAttention<T>::operator()(const Var<T>& query,
 template <Real T>
 AttentionMemory<T> GeneralAttention<T>::prepare(const Var<T>& memory,
                                                 const std::optional<Var<T>>& mask) const {
-  check_memory("GeneralAttention", memory);
-  return make_memory("GeneralAttention", linear(memory, W), memory, mask);
+  const Var<T> seen = visible("GeneralAttention", memory, mask);
+  return make_memory(linear(seen, W), seen, mask);
 }
 template <Real T>
 Attended<T> GeneralAttention<T>::operator()(const Var<T>& query,
@@ -195,8 +220,8 @@ MultiHeadAttention<T> MultiHeadAttention<T>::make(const Key& key, Size query, Si
 template <Real T>
 AttentionMemory<T> MultiHeadAttention<T>::prepare(const Var<T>& memory,
                                                   const std::optional<Var<T>>& mask) const {
-  check_memory("MultiHeadAttention", memory);
-  AttentionMemory<T> m = make_memory("MultiHeadAttention", key(memory), value(memory), mask);
+  const Var<T> seen = visible("MultiHeadAttention", memory, mask);
+  AttentionMemory<T> m = make_memory(key(seen), value(seen), mask);
   m.keys = split_heads(m.keys, heads);
   m.values = split_heads(m.values, heads);
   return m;
@@ -206,7 +231,9 @@ Attended<T> MultiHeadAttention<T>::operator()(const Var<T>& query, const Attenti
                                               const std::optional<Var<T>>& mask) const {
   constexpr auto op = "MultiHeadAttention";
   const Var<T> q = split_heads(this->query(group(op, query, memory)), heads);
-  std::optional<Var<T>> bias = beside(memory.bias, 4);
+  const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(q.size(3))));
+  const std::optional<Var<T>> open = beside(memory.mask, 4);
+  Attended<T> a;
   if (mask) {
     const Shape expected{q.size(2), memory.keys.size(2)};
     if (query.rank() != 3 || !(mask->shape() == expected)) {
@@ -215,12 +242,12 @@ Attended<T> MultiHeadAttention<T>::operator()(const Var<T>& query, const Attenti
                    "and is [steps, S]; here they are " +
                    to_string(query.shape()) + " and " + std::to_string(memory.keys.size(2)));
     }
-    const Var<T> own = mask_bias(*mask);
-    bias = bias ? *bias + own : own;
-    check_open(op, *bias);
+    const Var<T> both = open ? where(*open, stop_gradient(*mask), 0) : stop_gradient(*mask);
+    check_open(op, both);
+    a = attend(q * scale, memory.keys, memory.values, both);
+  } else {
+    a = attend(matmul(q * scale, transpose(memory.keys)), memory.values, open);
   }
-  const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(q.size(3))));
-  const Attended<T> a = attend(matmul(q * scale, transpose(memory.keys)), memory.values, bias);
   const Var<T> joined = permute(a.context, {0, 2, 1, 3});  // [B, n, heads, size / heads]
   const Var<T> context = out(reshape(joined, {joined.size(0), joined.size(1), -1}));
   return {ungroup(context, query), ungroup(permute(a.weights, {0, 2, 1, 3}), query)};

@@ -14,7 +14,7 @@
 // context is then [B, M], [B·n, M] or [steps, B, M], and the weights, for pictures, have the
 // memory's S steps in the place of M (and with heads [..., heads, S]).
 // Masks are 1 where attention may go and 0 where not. Invariant: the weights of a query sum to 1;
-// what is masked has a weight and a gradient of exactly 0. A query that may attend to nothing is an
+// what is masked has a weight and a gradient of exactly 0, whatever stands there (NaN and inf too). A query that may attend to nothing is an
 // error (std::invalid_argument). Composites of recorded ops: any order of derivative.
 #pragma once
 
@@ -37,11 +37,11 @@ template <Real T>
 struct AttentionMemory {
   Var<T> keys;                                // [B, S, K]
   Var<T> values;                              // [B, S, M]
-  std::optional<Var<T>> bias = std::nullopt;  // [B, S], added to the scores: 0, or log 0 in padding
+  std::optional<Var<T>> mask = std::nullopt;  // [B, S]; what it hides is 0 in keys and values
   static constexpr auto fields() {
     return std::tuple{field("keys", &AttentionMemory::keys),
                       field("values", &AttentionMemory::values),
-                      constant("bias", &AttentionMemory::bias)};
+                      constant("mask", &AttentionMemory::mask)};
   }
 };
 

@@ -1,10 +1,13 @@
 #include "unroll/nn/clipping.hpp"
 
+#include <cmath>
+#include <limits>
+
 namespace unroll::detail {
 
 // A fixed number of partial sums: neither speed nor result depends on the width of a register.
 template <Real T>
-double sum_of_squares(const Var<T>& x) {
+double length(const Var<T>& x) {
   constexpr Size partial_sums = 8;
   const Ref values = contiguous(x.handle().block());
   const T* p = values->data<T>();
@@ -20,10 +23,13 @@ double sum_of_squares(const Var<T>& x) {
   double total = 0;
   for (; i < n; ++i) total += static_cast<double>(p[i]) * static_cast<double>(p[i]);
   for (double part : parts) total += part;
-  return total;
+  if constexpr (std::is_same_v<T, double>) {  // a square of a float fits in a double
+    if (total > std::numeric_limits<double>::max() || total < 1e-290) return norm(x).item();
+  }
+  return std::sqrt(total);
 }
 
-template double sum_of_squares(const Var<float>&);
-template double sum_of_squares(const Var<double>&);
+template double length(const Var<float>&);
+template double length(const Var<double>&);
 
 }  // namespace unroll::detail

@@ -11,15 +11,15 @@ namespace unroll {
 
 namespace detail {
 template <Real T>
-double sum_of_squares(const Var<T>& x);
+double length(const Var<T>& x);
 }  // namespace detail
 
-// √Σ g² over all parameters, summed in double.
+// √Σ g² over all parameters, summed in double, without overflow.
 template <Tree X>
 [[nodiscard]] double global_norm(const X& tree) {
   double total = 0;
-  tree_for_each([&](const auto& g) { total += detail::sum_of_squares(g); }, tree);
-  return std::sqrt(total);
+  tree_for_each([&](const auto& g) { total = std::hypot(total, detail::length(g)); }, tree);
+  return total;
 }
 // The tree, scaled to the global norm `largest` where its own is larger (Pascanu et al., 2013). A
 // norm that is not finite cannot be repaired: then the tree comes back as it is.

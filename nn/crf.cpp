@@ -126,8 +126,8 @@ Var<T> path_score(const Chain<T>& c, const Var<T>& emissions, const Places& at) 
 }
 
 template <class T>
-Var<T> floored(const Var<T>& emissions) {
-  return maximum(emissions, log_zero<T>);
+Var<T> floored(const Chain<T>& c, const Var<T>& emissions) {
+  return maximum(detail::without_padding(emissions, c.lengths), log_zero<T>);
 }
 
 template <class T>
@@ -185,14 +185,14 @@ TagConstraints<T> bioes_constraints(const std::vector<std::string>& names) {
 template <Real T>
 Var<T> Crf<T>::score(const Var<T>& emissions, const Indices& tags, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::score", *this, emissions, lengths);
-  const Var<T> s = path_score(c, floored(emissions), places("Crf::score", c, tags));
+  const Var<T> s = path_score(c, floored(c, emissions), places("Crf::score", c, tags));
   return minus_infinity_where_impossible(s, s);
 }
 
 template <Real T>
 Var<T> Crf<T>::log_partition(const Var<T>& emissions, const Lengths& lengths) const {
-  const Var<T> z =
-      forward(chain("Crf::log_partition", *this, emissions, lengths), floored(emissions));
+  const Chain<T> c = chain("Crf::log_partition", *this, emissions, lengths);
+  const Var<T> z = forward(c, floored(c, emissions));
   return minus_infinity_where_impossible(z, z);
 }
 
@@ -201,7 +201,7 @@ Var<T> Crf<T>::log_likelihood(const Var<T>& emissions, const Indices& tags,
                               const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::log_likelihood", *this, emissions, lengths);
   const Places at = places("Crf::log_likelihood", c, tags);
-  const Var<T> e = floored(emissions), s = path_score(c, e, at);
+  const Var<T> e = floored(c, emissions), s = path_score(c, e, at);
   return minus_infinity_where_impossible(s, s - forward(c, e));
 }
 
@@ -213,7 +213,7 @@ Var<T> Crf<T>::marginals(const Var<T>& emissions, const Lengths& lengths) const 
 template <Real T>
 TagPaths<T> Crf<T>::decode(const Var<T>& emissions, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::decode", *this, emissions, lengths);
-  const std::vector<T> e = detail::comparable_values("Crf::decode", floored(emissions));
+  const std::vector<T> e = detail::comparable_values("Crf::decode", floored(c, emissions));
   const std::vector<T> to_from = c.to_from.to_vector();
   const std::vector<T> start = c.start.to_vector(), end = c.end.to_vector();
   const std::size_t tag_count = static_cast<std::size_t>(c.tags);

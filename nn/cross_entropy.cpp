@@ -1,6 +1,7 @@
 // The losses of labels: cross_entropy, nll, multi_margin.
 #include <algorithm>
 
+#include "unroll/autograd/elementwise.hpp"
 #include "unroll/autograd/kernels/softmax.hpp"
 #include "unroll/autograd/transforms.hpp"
 #include "unroll/nn/loss_reduction.hpp"
@@ -101,11 +102,9 @@ struct CrossEntropy {
     const Size n = b->sizes()[b->rank - 1u], count = out->size();
     const T* scores = b->template data<T>();
     T* y = out->template data<T>();
-    const auto counts = [&](Size i) { return rows.labels(i) != no_label; };
-    kept.logsumexp(scores, count, n, y, counts);
-    for (Size i = 0; i < count; ++i) {
-      if (counts(i)) y[i] -= scores[i * n + rows.labels(i)];
-    }
+    kept.logsumexp(scores, count, n, y, [&](Size i) {
+      return rows.labels(i) == no_label ? kept.no_row : rows.labels(i);
+    });
     return Var<T>(Handle(std::move(out)));
   }
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
@@ -176,20 +175,19 @@ void check_smoothing(const char* loss, const CrossEntropyOptions<T>& options) {
   }
 }
 
-// From own = -log p[label] [...] and total = -Σ_k c_k log p_k, which is only asked for where it is
-// needed, to the loss.
-template <class T, class Total>
-Var<T> smooth_and_reduce(const char* loss, const Var<T>& own, const Labels& rows, Size classes,
-                         const CrossEntropyOptions<T>& options, Total&& total) {
+// weights · logarithms with 0 · log 0 = 0.
+template <class T>
+Var<T> weighted_logarithms(const Var<T>& weights, const Var<T>& logarithms) {
+  return fuse([](auto w, auto l) { return detail::times_log(w, l); }, weights, logarithms);
+}
+
+// From the losses of rows, which have the class weights in them and are 0 without a label, to the loss.
+template <class T>
+Var<T> weigh_and_reduce(const char* loss, const Var<T>& values, const Labels& rows,
+                        const CrossEntropyOptions<T>& options) {
   const Var<T>& weights = options.weights;
-  Var<T> values = own, label_weights;
-  if (!options.class_weights.empty()) {
-    label_weights = take(options.class_weights, rows.usable());
-    values = values * label_weights;
-  }
-  if (const double s = options.label_smoothing; s > 0) {
-    values = values * (1 - s) + rows.keep_counted(total()) * (s / static_cast<double>(classes));
-  }
+  Var<T> label_weights;
+  if (!options.class_weights.empty()) label_weights = take(options.class_weights, rows.usable());
   // What a row counts in the mean is w · c[label]; the values have the latter in them already.
   const Var<T> counts = times(rows.counted<T>(), label_weights);
   if (counts.empty() || options.reduction != Reduction::mean) {
@@ -200,6 +198,24 @@ Var<T> smooth_and_reduce(const char* loss, const Var<T>& own, const Labels& rows
   return detail::weighted_mean(values * w, sum(counts * w));
 }
 
+template <class T>
+Var<T> loss_of_labels(const char* loss, const Var<T>& log_probabilities, const Labels& rows,
+                      const CrossEntropyOptions<T>& options) {
+  check_smoothing(loss, options);
+  const double s = options.label_smoothing;
+  const Var<T>& c = options.class_weights;
+  Var<T> own = squeeze(gather(log_probabilities, rows.column().usable(), -1), -1);
+  if (!c.empty()) own = weighted_logarithms(take(c, rows.usable()), own);
+  if (s > 0) {
+    const Var<T> all =
+        sum(c.empty() ? log_probabilities : weighted_logarithms(c, log_probabilities), -1);
+    // With nothing left of the label's own part its logarithm may be infinite.
+    const Var<T> smooth = all * (s / static_cast<double>(log_probabilities.size(-1)));
+    own = s < 1 ? own * (1 - s) + smooth : smooth;
+  }
+  return weigh_and_reduce(loss, rows.keep_counted(-own), rows, options);
+}
+
 }  // namespace
 
 template <Real T>
@@ -207,46 +223,37 @@ Var<T> cross_entropy(const Var<T>& logits, const Indices& labels,
                      const CrossEntropyOptions<T>& options) {
   constexpr auto loss = "cross_entropy";
   const Labels rows = read_labels(loss, logits, labels, options);
-  const Size classes = logits.size(-1);
-  check_class_weights(loss, options.class_weights, classes);
-  check_smoothing(loss, options);
-  const Var<T> own =
+  check_class_weights(loss, options.class_weights, logits.size(-1));
+  if (options.label_smoothing != 0) {  // all classes take part
+    return loss_of_labels(loss, log_softmax(rows.column().keep_counted(logits)), rows, options);
+  }
+  Var<T> own =
       apply(CrossEntropy<T>{rows.column(), detail::KeptSoftmax<T>(logits)}, logits);  // [..., 1]
   // The plain case keeps its axis of one: a reshape is a node.
   if (rows.all && options.class_weights.empty() && options.weights.empty() &&
-      options.label_smoothing == 0 && options.reduction == Reduction::mean) {
+      options.reduction == Reduction::mean) {
     return mean(own);
   }
-  const Var<T> losses = squeeze(own, -1);
-  return smooth_and_reduce(loss, losses, rows, classes, options, [&] {
-    // Σ_k c_k (logsumexp - x_k), with logsumexp = own + x[label].
-    const Var<T> at_label = squeeze(gather(logits, rows.column().usable(), -1), -1);
-    const Var<T>& c = options.class_weights;
-    const Var<T> mass = c.empty() ? Var<T>(static_cast<double>(classes)) : sum(c);
-    return mass * (losses + at_label) - (c.empty() ? sum(logits, -1) : sum(logits * c, -1));
-  });
+  own = squeeze(own, -1);
+  if (!options.class_weights.empty()) {
+    own = weighted_logarithms(take(options.class_weights, rows.usable()), own);
+  }
+  return weigh_and_reduce(loss, own, rows, options);
 }
 
 template <Real T>
 Var<T> nll(const Var<T>& log_probabilities, const Indices& labels,
            const CrossEntropyOptions<T>& options) {
-  constexpr auto loss = "nll";
-  const Labels rows = read_labels(loss, log_probabilities, labels, options);
-  const Size classes = log_probabilities.size(-1);
-  check_class_weights(loss, options.class_weights, classes);
-  check_smoothing(loss, options);
-  const Var<T> own = -squeeze(gather(log_probabilities, rows.column().usable(), -1), -1);
-  return smooth_and_reduce(loss, rows.keep_counted(own), rows, classes, options, [&] {
-    const Var<T>& c = options.class_weights;
-    return -(c.empty() ? sum(log_probabilities, -1) : sum(log_probabilities * c, -1));
-  });
+  const Labels rows = read_labels("nll", log_probabilities, labels, options);
+  check_class_weights("nll", options.class_weights, log_probabilities.size(-1));
+  return loss_of_labels("nll", log_probabilities, rows, options);
 }
 
 template <Real T>
 Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities,
                      const CrossEntropyOptions<T>& options) {
   constexpr auto loss = "cross_entropy";
-  detail::check_shapes(loss, logits, probabilities);
+  const auto [z, t] = detail::counted(loss, logits, probabilities, options.weights);
   detail::check_classes(loss, logits);
   check_smoothing(loss, options);
   const Size classes = logits.size(-1);
@@ -254,12 +261,12 @@ Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities,
   if (options.ignored) {
     fail(loss, "targets that are probabilities have no label to ignore; use weights");
   }
-  Var<T> targets = probabilities;
+  Var<T> targets = t;
   if (const double s = options.label_smoothing; s > 0) {
     targets = targets * (1 - s) + s / static_cast<double>(classes);
   }
   if (!options.class_weights.empty()) targets = targets * options.class_weights;
-  return detail::reduce(loss, -sum(targets * log_softmax(logits), -1), options);
+  return detail::reduce(loss, -sum(weighted_logarithms(targets, log_softmax(z)), -1), options);
 }
 
 template <Real T>
@@ -270,11 +277,12 @@ Var<T> multi_margin(const Var<T>& scores, const Indices& labels,
   const Size classes = scores.size(-1);
   const Indices column = rows.column().usable();
   const Var<T> others = 1 - one_hot<T>(rows.usable(), classes);
-  Var<T> excess = others * relu(options.margin - gather(scores, column, -1) + scores);
+  const Var<T> z = rows.column().keep_counted(scores);
+  Var<T> excess = others * relu(options.margin - gather(z, column, -1) + z);
   if (options.power == HingePower::two) excess = square(excess);
   const Var<T> losses = rows.keep_counted(sum(excess, -1) / static_cast<double>(classes));
   const CrossEntropyOptions<T> as_rows{.weights = options.weights, .reduction = options.reduction};
-  return smooth_and_reduce(loss, losses, rows, classes, as_rows, [] { return Var<T>(); });
+  return weigh_and_reduce(loss, losses, rows, as_rows);
 }
 
 template Var<float> cross_entropy(const Var<float>&, const Indices&,

@@ -177,8 +177,9 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
   // What each state emits at each step, [T, B, states].
   LabelSequence symbols(static_cast<std::size_t>(p.steps) * each);
   for (std::size_t i = 0; i < symbols.size(); ++i) symbols[i] = s.symbols[i % each];
-  const Var<T> emitted = maximum(
-      gather(log_softmax(logits), Indices({p.steps, p.batch, s.count}, symbols), -1), log_zero<T>);
+  const Var<T> emitted = maximum(gather(log_softmax(detail::without_padding(logits, p.lengths)),
+                                        Indices({p.steps, p.batch, s.count}, symbols), -1),
+                                 log_zero<T>);
   // Where a path can be: before the first step in front of the first blank, at the end in the last
   // label or the blank behind it.
   std::vector<T> skip(each), begin(each, log_zero<T>), end(each, log_zero<T>);
@@ -208,7 +209,8 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
 template <Real T>
 std::vector<LabelSequence> ctc_greedy(const Var<T>& logits, const CtcOptions& options) {
   const Problem p = problem("ctc_greedy", logits, options);
-  const std::vector<T> values = detail::comparable_values("ctc_greedy", logits);
+  const std::vector<T> values =
+      detail::comparable_values("ctc_greedy", detail::without_padding(logits, p.lengths));
   std::vector<LabelSequence> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
     std::int64_t before = options.blank;
@@ -228,7 +230,8 @@ std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<T>& logits, st
                                                         const CtcOptions& options) {
   const Problem p = problem("ctc_beam_search", logits, options);
   if (beam == 0) fail("ctc_beam_search", "a beam of 0 finds nothing; it has to be at least 1");
-  const std::vector<T> values = detail::comparable_values("ctc_beam_search", log_softmax(logits));
+  const std::vector<T> values = detail::comparable_values(
+      "ctc_beam_search", log_softmax(detail::without_padding(logits, p.lengths)));
   std::vector<std::vector<CtcHypothesis>> out(static_cast<std::size_t>(p.batch));
   for (Size b = 0; b < p.batch; ++b) {
     std::vector<std::pair<LabelSequence, Prefix>> best{{LabelSequence{}, Prefix{.blank = 0}}};

@@ -1,5 +1,8 @@
 #include "unroll/nn/layer_norm.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "unroll/autograd/elementwise.hpp"
 
 namespace unroll {
@@ -11,9 +14,16 @@ Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, dou
     fail("layer_norm", "the weight " + to_string(weight.shape()) + " and the bias " +
                            to_string(bias.shape()) + " do not fit the rows of " + to_string(shape));
   }
-  const Var<T> centred = x - mean(x, {-1}, KeepDims::yes);
-  const Var<T> variance = mean(square(centred), {-1}, KeepDims::yes);
-  const Var<T> scale = 1 / sqrt(variance + epsilon);
+  Var<T> centred = centre(x, {-1}), e(epsilon);
+  Var<T> variance = mean(square(centred), {-1}, KeepDims::yes);
+  if (!std::ranges::all_of(variance.to_vector(), [](T v) { return std::isfinite(v); })) {
+    // Squares of numbers this large are infinite: each such row is divided by a power of two, and its ε with it.
+    const Var<T> unit = maximum(detail::power_of_two_below(centred, {-1}), 1);
+    centred = centred / unit;
+    e = e / unit / unit;
+    variance = mean(square(centred), {-1}, KeepDims::yes);
+  }
+  const Var<T> scale = 1 / sqrt(variance + e);
   return fuse([](auto c, auto s, auto w, auto b) { return c * s * w + b; }, centred, scale, weight,
               bias);
 }

@@ -1,5 +1,6 @@
 #include "unroll/nn/lengths.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace unroll {
@@ -28,6 +29,15 @@ std::vector<T> comparable_values(const char* op, const Var<T>& x) {
 }
 
 template <Real T>
+Var<T> without_padding(const Var<T>& x, const Indices& lengths) {
+  const Size steps = x.size(0);
+  if (std::ranges::all_of(lengths.values(), [&](Size n) { return n >= steps; })) return x;
+  Var<T> mask = transpose(length_mask<T>(lengths, steps));
+  while (mask.rank() < x.rank()) mask = expand(mask, -1);
+  return where(mask, x, 0);
+}
+
+template <Real T>
 std::vector<Var<T>> running_masks(const Indices& lengths, Size steps) {
   std::vector<Var<T>> masks(static_cast<std::size_t>(steps));
   const auto values = lengths.values();
@@ -42,6 +52,8 @@ std::vector<Var<T>> running_masks(const Indices& lengths, Size steps) {
 
 template std::vector<float> comparable_values(const char*, const Var<float>&);
 template std::vector<double> comparable_values(const char*, const Var<double>&);
+template Var<float> without_padding(const Var<float>&, const Indices&);
+template Var<double> without_padding(const Var<double>&, const Indices&);
 template std::vector<Var<float>> running_masks(const Indices&, Size);
 template std::vector<Var<double>> running_masks(const Indices&, Size);
 

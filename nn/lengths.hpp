@@ -36,6 +36,10 @@ std::vector<T> comparable_values(const char* op, const Var<T>& x);
 // Throws unless there are `batch` lengths, each in low..high.
 void check_lengths(const char* op, const Indices& lengths, Size batch, Size low, Size high);
 
+// x [steps, B, ...], and 0 in the padding, which may hold anything; x itself where there is none.
+template <Real T>
+Var<T> without_padding(const Var<T>& x, const Indices& lengths);
+
 // For each step the mask [B, 1] of the sequences that still run, or an empty Var where all do.
 template <Real T>
 std::vector<Var<T>> running_masks(const Indices& lengths, Size steps);

@@ -4,6 +4,10 @@
 //   return reduce("mse", square(p - y), options);      // options with .weights and .reduction
 #pragma once
 
+#include <algorithm>
+#include <limits>
+#include <utility>
+
 #include "unroll/nn/losses.hpp"
 
 namespace unroll::detail {
@@ -22,6 +26,12 @@ void check_classes(const char* loss, const Var<T>& x) {
     fail(loss, "a single number has no axis of classes; shapes are [..., classes]");
 }
 
+// t · l for a probability t and a logarithm l, in which 0 · log 0 = 0; for lambdas that are fused.
+auto times_log(const auto& t, const auto& l) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  return t * where(t == 0, where(abs(l) == infinity, 0, l), l);
+}
+
 // The weights with the number of axes that `values` have: [T, B] -> [T, B, 1].
 template <class T>
 Var<T> aligned_weights(const char* loss, const Var<T>& weights, const Shape& values) {
@@ -32,6 +42,23 @@ Var<T> aligned_weights(const char* loss, const Var<T>& weights, const Shape& val
   }
   while (shape.rank() < values.rank()) shape.push_back(1);
   return shape == weights.shape() ? weights : reshape(weights, shape);
+}
+
+// x, and 0 where a constant weight is 0: what does not count may be anything and gets no gradient.
+template <class T>
+Var<T> what_counts(const char* loss, const Var<T>& x, const Var<T>& weights) {
+  if (weights.empty() || weights.is_tracked()) return x;
+  const std::vector<T> values = weights.to_vector();
+  if (std::ranges::find(values, T(0)) == values.end()) return x;
+  return where(aligned_weights(loss, weights, x.shape()), x, 0);
+}
+
+// Predictions and targets, of one shape, as far as they count.
+template <class T>
+std::pair<Var<T>, Var<T>> counted(const char* loss, const Var<T>& predictions,
+                                  const Var<T>& targets, const Var<T>& weights) {
+  check_shapes(loss, predictions, targets);
+  return {what_counts(loss, predictions, weights), what_counts(loss, targets, weights)};
 }
 
 // Σ values / total, and 0 where the total is 0. The values have their weights in them.

@@ -11,8 +11,8 @@
 //
 // Means are weighted: Σ w l / Σ w over all elements or rows, where w is 1 by default. Where nothing
 // counts at all (a batch that is padding only: Σ w = 0) the mean is 0, and so is its gradient. The mean
-// of an array without elements throws. What does not count (a weight 0, an ignored label) must be
-// finite all the same; only the logits of rows that cross_entropy ignores may be anything.
+// of an array without elements throws. What does not count (a constant weight 0, an ignored
+// label) may be anything, NaN too, and gets a gradient of 0.
 #pragma once
 
 #include <optional>

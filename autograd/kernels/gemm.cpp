@@ -169,6 +169,9 @@ constexpr Size small_product = 16 * 16 * 16;
 // packs both matrices at each call. With 32 registers of 16 bytes an 8 x 2 tile is as large as its own (docs/decisions/0008).
 constexpr bool own_tiles = sizeof(Lane<float>) >= 32 || many_registers;
 
+// Longer sums of products are made of halves: an element that grows by many small terms would lose them one by one.
+constexpr Size longest_sum = 4096;
+
 // Room that is kept for the next product of this thread.
 template <class T>
 T* scratch(Size n) {
@@ -197,6 +200,18 @@ GemmPath gemm_path() {
 
 template <class T>
 void gemm(Size m, Size n, Size k, Matrix<T> a, Matrix<T> b, T* c, Size c_row, bool accumulate) {
+  if (k > longest_sum && m > 0 && n > 0) {
+    const Size half = k / 2;
+    gemm(m, n, half, a, b, c, c_row, accumulate);
+    const Ref rest = new_block<T>(Shape{m, n});
+    const T* from = rest->template data<T>();
+    gemm(m, n, k - half, Matrix<T>{a.data + half * a.column, a.row, a.column},
+         Matrix<T>{b.data + half * b.row, b.row, b.column}, rest->template data<T>(), n, false);
+    for (Size i = 0; i < m; ++i, from += n) {
+      for (Size j = 0; j < n; ++j) c[i * c_row + j] += from[j];
+    }
+    return;
+  }
   ++calls;
   if (m == 0 || n == 0) return;
   if (k == 0) {
@@ -327,7 +342,7 @@ void gemm_by_matrix(Size m, const Matrix<T>& a, Block& w, bool transposed, T* c,
   const Size k = w.sizes()[transposed ? 1 : 0], n = w.sizes()[transposed ? 0 : 1];
   const Matrix<T> right{w.data<T>(), w.sizes()[1], 1};
   const Matrix<T> b = transposed ? right.transposed() : right;
-  if (!packs<T>(w, m, a.column)) {
+  if (k > longest_sum || !packs<T>(w, m, a.column)) {
     gemm(m, n, k, a, b, c, c_row, accumulate);
     return;
   }

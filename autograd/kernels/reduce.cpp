@@ -1,7 +1,9 @@
 // Sums, maxima and minima over axes. Runs of neighbouring axes are reduced together, the innermost run first, each as an
 // array [outer, reduced, inner].
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <vector>
 
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/lane.hpp"
@@ -30,23 +32,32 @@ struct Min {
   static Lane<T> f(const Lane<T>& a, const Lane<T>& b) { return minimum(a, b); }
 };
 
-// A contiguous stretch: four lanes side by side up to 4096 elements, halves above.
-template <class T, class Op>
-T reduce_row(const T* p, Size n) {
+// A contiguous stretch, or what is left of it without `shift`: four lanes side by side up to 4096 elements, halves above.
+template <class T, class Op, bool shifted = false>
+T reduce_row(const T* p, Size n, T shift = 0) {
   constexpr Size w = Lane<T>::width;
   if (n > 4096) {
     const Size half = (n / 2 + w - 1) / w * w;
-    return Op::f(reduce_row<T, Op>(p, half), reduce_row<T, Op>(p + half, n - half));
+    return Op::f(reduce_row<T, Op, shifted>(p, half, shift),
+                 reduce_row<T, Op, shifted>(p + half, n - half, shift));
   }
+  const auto load = [&](const T* from) {
+    const auto x = Lane<T>::load(from);
+    if constexpr (shifted) {
+      return x - Lane<T>(shift);
+    } else {
+      return x;
+    }
+  };
   T total = Op::identity;
   Size i = 0;
   if (n >= w) {
     Lane<T> sum[4] = {Lane<T>(Op::identity), Lane<T>(Op::identity), Lane<T>(Op::identity),
                       Lane<T>(Op::identity)};
     for (; i + 4 * w <= n; i += 4 * w) {
-      for (Size k = 0; k < 4; ++k) sum[k] = Op::f(sum[k], Lane<T>::load(p + i + k * w));
+      for (Size k = 0; k < 4; ++k) sum[k] = Op::f(sum[k], load(p + i + k * w));
     }
-    for (; i + w <= n; i += w) sum[0] = Op::f(sum[0], Lane<T>::load(p + i));
+    for (; i + w <= n; i += w) sum[0] = Op::f(sum[0], load(p + i));
     T tmp[Lane<T>::width];
     Op::f(Op::f(sum[0], sum[1]), Op::f(sum[2], sum[3])).store(tmp);
     for (Size half = w / 2; half > 0; half /= 2) {
@@ -54,8 +65,24 @@ T reduce_row(const T* p, Size n) {
     }
     total = tmp[0];
   }
-  for (; i < n; ++i) total = Op::f(total, p[i]);
+  for (; i < n; ++i) total = Op::f(total, shifted ? p[i] - shift : p[i]);
   return total;
+}
+
+// The mean of a stretch, to which what the sum lost to rounding is added: equal numbers have their value as their mean.
+template <class T>
+T mean_of_row(const T* p, Size n) {
+  const T divisor = static_cast<T>(n), mean = reduce_row<T, Add<T>>(p, n) / divisor;
+  if (std::isfinite(mean)) {
+    const T rest = reduce_row<T, Add<T>, true>(p, n, mean) / divisor;
+    return std::isfinite(rest) ? mean + rest : mean;
+  }
+  if (!std::all_of(p, p + n, [](T x) { return std::isfinite(x); })) return mean;
+  // Only the sum is too large: that of the numbers divided by a power of two is not.
+  const int exponent = std::ilogb(divisor) + 1;
+  std::vector<T> scaled(p, p + n);
+  for (T& x : scaled) x = std::ldexp(x, -exponent);
+  return std::ldexp(mean_of_row(scaled.data(), n), exponent);
 }
 
 // `Lanes` lanes of columns, the last of them of `columns` elements, over rows that are `inner` apart.
@@ -154,6 +181,11 @@ Ref reduce(Reduction kind, const Block& x, unsigned axes, KeepDims keep) {
 }
 
 template <class T>
+void mean_of_rows(const T* x, Size rows, Size n, T* out) {
+  for (Size i = 0; i < rows; ++i) out[i] = mean_of_row(x + i * n, n);
+}
+
+template <class T>
 Ref sum_to(Ref x, const Shape& shape) {
   if (x->size() == shape.size()) {
     return relabel(x->contiguous ? std::move(x) : contiguous(x.get()), shape);
@@ -168,6 +200,8 @@ Ref sum_to(Ref x, const Shape& shape) {
 
 template Ref reduce<float>(Reduction, const Block&, unsigned, KeepDims);
 template Ref reduce<double>(Reduction, const Block&, unsigned, KeepDims);
+template void mean_of_rows(const float*, Size, Size, float*);
+template void mean_of_rows(const double*, Size, Size, double*);
 template Ref sum_to<float>(Ref, const Shape&);
 template Ref sum_to<double>(Ref, const Shape&);
 

@@ -52,7 +52,7 @@ T row_exp_sum(const T* x, Size n, T shift, T* terms) {
   return lane_math::sum_of_elements(sums.batch());
 }
 
-// y = scale · softmax(x), or the logarithm of the softmax.
+// y = scale · softmax(x), or the logarithm of the softmax: (x - max) - log Σ, in which a number common to all x is gone.
 template <class T>
 void softmax_row(const T* x, T* y, Size n, T scale) {
   const T total = row_exp_sum(x, n, row_top(x, n), y);
@@ -62,8 +62,18 @@ void softmax_row(const T* x, T* y, Size n, T scale) {
 template <class T>
 void log_softmax_row(const T* x, T* y, Size n) {
   const T top = row_top(x, n);
-  const T shift = top + std::log(row_exp_sum<T>(x, n, top, nullptr));
-  for (Size i = 0; i < n; ++i) y[i] = x[i] - shift;
+  const T log_total = std::log(row_exp_sum<T>(x, n, top, nullptr));
+  for (Size i = 0; i < n; ++i) y[i] = (x[i] - top) - log_total;
+}
+// The derivative of logsumexp times scale: scale · softmax(x), and 0 where all x are -inf.
+template <class T>
+void scaled_softmax_row(const T* x, T* y, Size n, T scale) {
+  if (row_top(x, n) == -std::numeric_limits<T>::infinity() &&
+      std::none_of(x, x + n, [](T e) { return e != e; })) {
+    std::fill_n(y, n, T(0));
+  } else {
+    softmax_row(x, y, n, scale);
+  }
 }
 
 // What logsumexp over an array's rows leaves for the sweep, which needs no exponentials then; empty where nothing is recorded.
@@ -79,9 +89,11 @@ class KeptSoftmax {
   }
   explicit operator bool() const { return bool(terms_); }
 
-  // out[i] = logsumexp of row i, or 0 where `wanted(i)` is false. It is -inf of nothing but -inf, and inf where there is one.
-  template <class Wanted>
-  void logsumexp(const T* x, Size rows, Size n, T* out, Wanted&& wanted) const {
+  // out[i] = logsumexp of row i less its element number taken(i), if that is not negative; 0 where taken(i) is `no_row`. The
+  // logarithm is -inf of nothing but -inf, and inf where there is one.
+  static constexpr Size no_row = -2;
+  template <class Taken>
+  void logsumexp(const T* x, Size rows, Size n, T* out, Taken&& taken) const {
     using L = Lane<T>;
     constexpr Size w = L::width;
     for (Size first = 0; first < rows; first += w) {  // as many rows as one logarithm is taken of
@@ -91,13 +103,15 @@ class KeptSoftmax {
       std::fill_n(shift, w, T(0));
       for (Size j = 0; j < count; ++j) {
         const Size i = first + j;
-        if (!wanted(i)) continue;
+        const Size element = taken(i);
+        if (element == no_row) continue;
         const T* row = x + i * n;
         const T top = row_top(row, n);
         if (!std::isinf(top)) shift[j] = top;
         total[j] =
             row_exp_sum(row, n, shift[j], terms_ ? terms_->template data<T>() + i * n : nullptr);
-        if (factors_) factors_->template data<T>()[i] = 1 / total[j];
+        if (factors_) factors_->template data<T>()[i] = total[j] == 0 ? 0 : 1 / total[j];
+        if (element >= 0) shift[j] -= row[element];
       }
       (log(L::load(total)) + L::load(shift)).store_part(out + first, count);
     }

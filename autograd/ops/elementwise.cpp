@@ -91,7 +91,7 @@ constexpr auto binary = std::tuple{&builtin<Op, T, Var<T>, Var<T>>...};
 template <class T>
 constexpr auto all_for =
     std::tuple{unary<T, Neg, Square, Sqrt, Abs, Exp, Expm1, Log, Log1p, Sin, Cos, Erf, Tanh,
-                     Sigmoid, Relu, Gelu, Softplus>,
+                     Sigmoid, Relu, NormalCdf, Gelu, Softplus>,
                binary<T, Add, Sub, Mul, Div, Pow, Minimum, Maximum, LeakyRelu, Elu, Less, LessEqual,
                       Greater, GreaterEqual, Equal, NotEqual>,
                &builtin<Where, T, Var<T>, Var<T>, Var<T>>};

@@ -7,8 +7,8 @@
 // of `costly` ones for the backward pass where they are small (decision 20).
 // At points where the derivative does not exist the ops take: abs'(0) = 0, relu'(0) = 0, leaky_relu'(0) = slope,
 // elu'(0) = alpha, maximum and minimum of equal operands: half to each, sqrt'(0) = inf, log'(0) = inf,
-// pow(x, y): d/dx = y x^(y-1) (0 where y = 0), d/dy = x^y log x (0 where x = 0).
-// Values follow C and IEEE: x^0 = 1, 0^-1 = 1/0 = inf, log(0) = -inf, log and sqrt of negative numbers are NaN; a NaN in
+// pow(x, y): d/dx = y x^(y-1) (0 where both are 0), d/dy = x^y log x (0 where x = 0).
+// Values follow C and IEEE: x^0 = 1^y = 1, 0^-1 = 1/0 = inf, log(0) = -inf, log and sqrt of negative numbers are NaN; a NaN in
 // either operand of maximum and minimum is carried through.
 #pragma once
 
@@ -52,10 +52,10 @@ struct Pow {
   static constexpr bool costly = true;
   static auto f(const auto& x, const auto& y) { return pow(x, y); }
   static auto d(wrt<0>, const auto&, const auto& x, const auto& y) {
-    return where(y == 0, 0, y * pow(x, where(y == 0, 1, y - 1)));
+    return y * pow(where(y == 0, where(x == 0, 1, x), x), y - 1);
   }
   static auto d(wrt<1>, const auto& z, const auto& x, const auto&) {
-    return z * log(where(x == 0, 1, x));
+    return where(x == 0, 0, z) * log(where(x == 0, 1, where(z == 0, 1, x)));  // nowhere 0 · inf
   }
 };
 struct Square {
@@ -161,13 +161,24 @@ struct Elu {
     return where(x > 0, 0, expm1(minimum(x, 0)));
   }
 };
-// The exact form x·Φ(x) = x/2·(1 + erf(x/√2)) (Hendrycks & Gimpel, 2016), not the tanh approximation.
+// Φ(x) = erfc(-x/√2) / 2, the distribution of a standard normal number.
+struct NormalCdf {
+  static constexpr auto name = "normal_cdf";
+  static constexpr bool costly = true;
+  static auto f(const auto& x) { return normal_cdf(x); }
+  static auto d(wrt<0>, const auto&, const auto& x) {
+    return 0.3989422804014327 * exp(-0.5 * x * x);
+  }
+};
+// The exact form x·Φ(x) (Hendrycks & Gimpel, 2016), not the tanh approximation. Beyond ±40 Φ is 0 or 1; the bounds keep 0 · inf
+// out of infinite x.
 struct Gelu {
   static constexpr auto name = "gelu";
   static constexpr bool costly = true;
-  static auto f(const auto& x) { return 0.5 * x * (1 + erf(x * 0.7071067811865476)); }
+  static auto f(const auto& x) { return maximum(x, -40) * normal_cdf(x); }
   static auto d(wrt<0>, const auto&, const auto& x) {
-    return 0.5 * (1 + erf(x * 0.7071067811865476)) + x * (0.3989422804014327 * exp(-0.5 * x * x));
+    const auto b = minimum(maximum(x, -40), 40);
+    return normal_cdf(b) + b * (0.3989422804014327 * exp(-0.5 * b * b));
   }
 };
 // log(1 + exp(x)), without overflow.
@@ -201,7 +212,8 @@ struct Maximum {
   }
 };
 // c ? a : b, element by element; c counts as true where it is not 0. No gradient flows to c. The branch not taken gets the
-// cotangent 0 - but 0 times an infinite derivative further up is NaN, so keep the argument of that branch finite too.
+// cotangent 0 - but 0 times an infinite derivative further up is NaN, so keep the argument of that branch finite too. (In `fuse`
+// only second and higher derivatives need that: there a first derivative is chosen as the value is.)
 struct Where {
   static constexpr auto name = "where";
   static auto f(const auto& c, const auto& a, const auto& b) { return where(c, a, b); }
@@ -263,6 +275,7 @@ auto erf(const Operand auto& x) { return call<Erf>(x); }
 auto tanh(const Operand auto& x) { return call<Tanh>(x); }
 auto sigmoid(const Operand auto& x) { return call<Sigmoid>(x); }
 auto relu(const Operand auto& x) { return call<Relu>(x); }
+auto normal_cdf(const Operand auto& x) { return call<NormalCdf>(x); }
 auto gelu(const Operand auto& x) { return call<Gelu>(x); }
 auto softplus(const Operand auto& x) { return call<Softplus>(x); }
 

@@ -60,7 +60,7 @@ template <Real T>
 
 template <Real T>
 [[nodiscard]] Var<T> sum(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
-// Throws when there is nothing to average.
+// Exact where all elements are equal. Throws when there is nothing to average.
 template <Real T>
 [[nodiscard]] Var<T> mean(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // Equal largest elements share the cotangent evenly. Throws when there is nothing to choose from.
@@ -71,7 +71,7 @@ template <Real T>
 // Correct gradients with any number of zeros: a product tree without division.
 template <Real T>
 [[nodiscard]] Var<T> prod(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
-// log Σ exp x, without overflow; -inf when all elements are -inf.
+// log Σ exp x, without overflow; -inf when all elements are -inf, where its gradient is taken to be 0.
 template <Real T>
 [[nodiscard]] Var<T> logsumexp(const Var<T>& x, const Axes& axes = {},
                                KeepDims keep = KeepDims::no);
@@ -79,7 +79,10 @@ template <Real T>
 template <Real T>
 [[nodiscard]] Var<T> var(const Var<T>& x, const Axes& axes = {}, Size ddof = 0,
                          KeepDims keep = KeepDims::no);
-// √Σ x²; its gradient at 0 is taken to be 0.
+// x - mean(x) over these axes: 0 where all elements are equal.
+template <Real T>
+[[nodiscard]] Var<T> centre(const Var<T>& x, const Axes& axes = {});
+// √Σ x², without overflow; its gradient at 0 is taken to be 0.
 template <Real T>
 [[nodiscard]] Var<T> norm(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 template <Real T>
@@ -218,6 +221,9 @@ Var<T> sum_all(const Var<T>& x) {
 // Sum of rows: row i of g is added to row rows(i) of zeros [n, ...]; the adjoint of `take`.
 template <class T>
 Var<T> scatter_rows(const Var<T>& g, const Indices& rows, Size n);
+// For each row along the axes the largest power of two up to its largest |x|, or 1 where that is 0 or not finite; a constant.
+template <class T>
+Var<T> power_of_two_below(const Var<T>& x, const Axes& axes);
 // Zeros of the given shape with the regions added; the adjoint of slices.
 template <class T>
 Var<T> assemble(const Shape& shape, std::span<const Region<T>> regions);

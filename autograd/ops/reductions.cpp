@@ -38,29 +38,114 @@ struct Sum {
   }
 };
 
-// The sum times 1 / n.
+template <class T>
+Size reduced_count(const Var<T>& x, unsigned mask) {
+  Size n = 1;
+  const Shape shape = x.shape();
+  for (std::size_t i = 0; i < shape.rank(); ++i) n *= mask >> i & 1 ? shape[i] : 1;
+  return n;
+}
+
+// x with the reduced axes last and as one: [rest..., n].
+template <class T>
+Var<T> as_rows(const Var<T>& x, unsigned mask) {
+  const Shape shape = x.shape();
+  std::vector<Size> order;
+  Shape flat;
+  for (const bool reduced : {false, true}) {
+    for (std::size_t i = 0; i < shape.rank(); ++i) {
+      if ((mask >> i & 1) != reduced) continue;
+      order.push_back(static_cast<Size>(i));
+      if (!reduced) flat.push_back(shape[i]);
+    }
+  }
+  flat.push_back(reduced_count(x, mask));
+  if (flat == shape) return x;
+  return reshape(std::ranges::is_sorted(order) ? x : permute(x, std::span<const Size>(order)),
+                 flat);
+}
+
+// What a reduction of x gives, from the reduction of as_rows(x, axes) (or of x with its axes kept).
+template <class T>
+Var<T> from_rows(const Var<T>& y, const Var<T>& x, unsigned axes, KeepDims keep) {
+  Shape shape = kept_shape(x.shape(), axes);
+  if (keep == KeepDims::no) {
+    for (std::size_t i = shape.rank(); i-- > 0;) {
+      if (axes >> i & 1) shape.erase(i);
+    }
+  }
+  return y.shape() == shape ? y : reshape(y, shape);
+}
+
 struct Mean {
   static constexpr auto name = "mean";
-  Sum sum;
-  double factor = 1;
+  unsigned axes = 0;
+  KeepDims keep = KeepDims::no;
   template <class T>
   Var<T> f(const Var<T>& x) const {
-    Var<T> y = sum.f(x);
-    if (factor == 1) return y;  // perhaps x itself
-    T* const p = y.handle().block()->template data<T>();
-    for (Size i = 0, n = y.size(); i < n; ++i) p[i] *= static_cast<T>(factor);
-    return y;
+    const Var<T> rows = as_rows(x, axes);
+    const Ref b = detail::contiguous(rows.handle().block());
+    Shape shape = b->shape();
+    const Size n = shape.back();
+    shape.erase(shape.rank() - 1);
+    Ref out = detail::new_block<T>(shape);
+    detail::mean_of_rows(b->template data<T>(), shape.size(), n, out->template data<T>());
+    return from_rows(Var<T>(Handle(std::move(out))), x, axes, keep);
   }
   template <class T>
   Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>& x) const {
-    return sum.adjoint(wrt<0>{}, g * static_cast<T>(factor), x);
+    return Sum{axes, keep}.adjoint(wrt<0>{}, g / static_cast<T>(reduced_count(x, axes)), x);
+  }
+};
+
+// x - mean(x), and what rounding of the mean left of a mean subtracted once more. A projection, which is its own adjoint.
+struct Centre {
+  static constexpr auto name = "centre";
+  unsigned axes = 0;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Mean mean{axes, KeepDims::yes};
+    const Var<T> y = x - mean.f(x);
+    return y - mean.f(y);
+  }
+  template <class T>
+  Var<T> adjoint(wrt<0>, const Var<T>& g, const Var<T>&) const {
+    return apply(*this, g);
+  }
+};
+
+// √Σ x², over numbers of any size.
+struct Norm {
+  static constexpr auto name = "norm";
+  unsigned axes = 0;
+  KeepDims keep = KeepDims::no;
+  template <class T>
+  Var<T> f(const Var<T>& x) const {
+    const Var<T> rows = as_rows(x, axes);
+    Var<T> total = unroll::sum(square(rows), -1);
+    // Where a square may have become infinite, or lost digits because it is small, all are scaled first.
+    constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+    const auto exact = [&](T s) { return s >= least && s <= std::numeric_limits<T>::max(); };
+    if (rows.size(-1) > 0 && !std::ranges::all_of(total.to_vector(), exact)) {
+      const Var<T> scale = detail::power_of_two_below(rows, {-1});
+      total = sqrt(unroll::sum(square(rows / scale), -1)) * reshape(scale, total.shape());
+    } else {
+      total = sqrt(total);
+    }
+    return from_rows(total, x, axes, keep);
+  }
+  template <class T>
+  Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>& y, const Var<T>& x) const {
+    const Shape kept = kept_shape(x.shape(), axes);
+    const Var<T> length = reshape(y, kept), is_zero = length == 0;
+    return reshape(g, kept) * where(is_zero, 0, x / where(is_zero, 1, length));
   }
 };
 
 // The largest or smallest element; ties share the cotangent evenly.
+template <detail::Reduction kind>
 struct Extreme {
-  static constexpr auto name = "max";
-  detail::Reduction kind = detail::Reduction::max;
+  static constexpr auto name = kind == detail::Reduction::max ? "max" : "min";
   unsigned axes = 0;
   KeepDims keep = KeepDims::no;
   template <class T>
@@ -72,6 +157,18 @@ struct Extreme {
     const Shape kept = kept_shape(x.shape(), axes);
     const Var<T> chosen = reshape(y, kept) == x;
     return reshape(g, kept) * (chosen / apply(Sum{axes, KeepDims::yes}, chosen));
+  }
+};
+
+// A sum that carries along what its additions lost to rounding (Neumaier, 1974).
+template <class T>
+struct RunningSum {
+  T sum = 0, lost = 0;
+  T add(T x) {
+    const T next = sum + x;
+    lost += std::abs(sum) >= std::abs(x) ? (sum - next) + x : (x - next) + sum;
+    sum = next;
+    return std::isfinite(next) ? next + lost : next;
   }
 };
 
@@ -88,7 +185,11 @@ struct CumulativeSum {
     const Size n = shape[axis], total = shape.size();
     const T* p = b->template data<T>();
     T* q = out->template data<T>();
-    for (Size i = 0; i < total; ++i) q[i] = (i / inner) % n == 0 ? p[i] : q[i - inner] + p[i];
+    std::vector<RunningSum<T>> sums;
+    for (Size i = 0; i < total; i += inner) {
+      if ((i / inner) % n == 0) sums.assign(static_cast<std::size_t>(inner), {});
+      for (Size j = 0; j < inner; ++j) q[i + j] = sums[static_cast<std::size_t>(j)].add(p[i + j]);
+    }
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
@@ -99,9 +200,9 @@ struct CumulativeSum {
 };
 
 // Over the last axis. Rules of their own because composing them costs seven passes over memory instead of two.
+template <bool logarithm = false>
 struct Softmax {
-  static constexpr auto name = "softmax";
-  bool logarithm = false;
+  static constexpr auto name = logarithm ? "log_softmax" : "softmax";
   template <class T>
   Var<T> f(const Var<T>& x) const {
     const Ref b = detail::contiguous(x.handle().block());
@@ -122,7 +223,8 @@ struct Softmax {
   }
 };
 
-// g · softmax(x) over the last axis, g [..., 1]: what a sweep through logsumexp gives, without a pass for the product.
+// g · softmax(x) over the last axis, g [..., 1], and 0 in rows of nothing but -inf: what a sweep through logsumexp gives,
+// without a pass for the product.
 struct ScaledSoftmax {
   static constexpr auto name = "scaled_softmax";
   template <class T>
@@ -132,22 +234,28 @@ struct ScaledSoftmax {
     Ref out = detail::new_block<T>(b->shape());
     const Size n = b->sizes()[b->rank - 1u], rows = scale->size();
     for (Size i = 0; i < rows; ++i) {
-      detail::softmax_row(b->template data<T>() + i * n, out->template data<T>() + i * n, n,
-                          scale->template data<T>()[i]);
+      detail::scaled_softmax_row(b->template data<T>() + i * n, out->template data<T>() + i * n, n,
+                                 scale->template data<T>()[i]);
     }
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
   Var<T> vjp(wrt<0>, const Var<T>& c, const Var<T>&, const Var<T>&, const Var<T>& x) const {
-    return unroll::sum(c * apply(Softmax{}, x), -1, KeepDims::yes);
+    return unroll::sum(c * probabilities(x), -1, KeepDims::yes);
   }
   template <class T>
   Var<T> vjp(wrt<1>, const Var<T>& c, const Var<T>& y, const Var<T>&, const Var<T>& x) const {
-    return y * (c - unroll::sum(c * apply(Softmax{}, x), -1, KeepDims::yes));
+    return y * (c - unroll::sum(c * probabilities(x), -1, KeepDims::yes));
+  }
+
+ private:
+  template <class T>
+  static Var<T> probabilities(const Var<T>& x) {
+    return apply(ScaledSoftmax{}, ones<T>(kept_shape(x.shape(), 1U << (x.rank() - 1))), x);
   }
 };
 
-// log Σ exp over the last axis, which is kept with size 1. A rule of its own because composed of max, a difference, exp and
+// log Σ exp over the last axis, which goes away. A rule of its own because composed of max, a difference, exp and
 // sum it passes over memory four times and makes two arrays of x's size.
 template <class T>
 struct LogSumExp {
@@ -157,14 +265,16 @@ struct LogSumExp {
     const Ref b = detail::contiguous(x.handle().block());
     Shape shape = b->shape();
     const Size n = shape.back();
-    shape[shape.rank() - 1] = 1;
+    shape.erase(shape.rank() - 1);
     Ref out = detail::new_block<T>(shape);
     kept.logsumexp(b->template data<T>(), shape.size(), n, out->template data<T>(),
-                   [](Size) { return true; });
+                   [](Size) { return Size{-1}; });
     return Var<T>(Handle(std::move(out)));
   }
   Var<T> vjp(wrt<0>, const Var<T>& g, const Var<T>&, const Var<T>& x) const {
-    if (!kept || g.is_tracked() || x.is_tracked()) return apply(ScaledSoftmax{}, g, x);
+    if (!kept || g.is_tracked() || x.is_tracked()) {
+      return apply(ScaledSoftmax{}, expand(g, -1), x);
+    }
     const Ref scale = detail::contiguous(g.handle().block());
     Ref out = detail::new_block<T>(x.shape());
     const Size n = x.size(-1), rows = scale->size();
@@ -175,10 +285,8 @@ struct LogSumExp {
   }
 };
 
-template <class T>
-Var<T> extreme(const char* name, detail::Reduction kind, const Var<T>& x, const Axes& axes,
-               KeepDims keep) {
-  const Shape shape = x.shape();
+// The axes as bits; throws where one of them is empty.
+unsigned mask_of_filled(const char* name, const Shape& shape, const Axes& axes) {
   const unsigned mask = axes.mask(name, shape.rank());
   for (std::size_t i = 0; i < shape.rank(); ++i) {
     if ((mask >> i & 1) && shape[i] == 0) {
@@ -186,15 +294,13 @@ Var<T> extreme(const char* name, detail::Reduction kind, const Var<T>& x, const 
                      to_string(shape) + " is empty");
     }
   }
-  return apply(Extreme{kind, mask, keep}, x);
+  return mask;
 }
 
-template <class T>
-Size reduced_count(const Var<T>& x, unsigned mask) {
-  Size n = 1;
-  const Shape shape = x.shape();
-  for (std::size_t i = 0; i < shape.rank(); ++i) n *= mask >> i & 1 ? shape[i] : 1;
-  return n;
+template <detail::Reduction kind, class T>
+Var<T> extreme(const Var<T>& x, const Axes& axes, KeepDims keep) {
+  using Op = Extreme<kind>;
+  return apply(Op{mask_of_filled(Op::name, x.shape(), axes), keep}, x);
 }
 
 template <class T, class Better>
@@ -220,14 +326,14 @@ Indices arg_best(const char* name, const Var<T>& x, Size axis, Better&& better) 
   return Indices(std::move(out));
 }
 
-template <class T>
-Var<T> over_last_axis(const char* name, bool logarithm, const Var<T>& x, Size axis) {
-  const std::size_t rank = x.rank(), a = normalize_axis(name, axis, rank);
-  if (a + 1 == rank) return apply(Softmax{logarithm}, x);
+template <class Op, class T>
+Var<T> over_last_axis(const Var<T>& x, Size axis) {
+  const std::size_t rank = x.rank(), a = normalize_axis(Op::name, axis, rank);
+  if (a + 1 == rank) return apply(Op{}, x);
   std::vector<Size> order(rank);
   for (std::size_t i = 0; i < rank; ++i) order[i] = static_cast<Size>(i);
   std::swap(order[a], order[rank - 1]);
-  return permute(apply(Softmax{logarithm}, permute(x, std::span<const Size>(order))),
+  return permute(apply(Op{}, permute(x, std::span<const Size>(order))),
                  std::span<const Size>(order));
 }
 
@@ -242,62 +348,35 @@ Var<T> mean(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("mean", x.rank());
   const Size n = reduced_count(x, mask);
   if (n == 0) fail("mean", "there is nothing to average in " + to_string(x.shape()));
-  return apply(Mean{{mask, keep}, T(1) / static_cast<T>(n)}, x);
+  return apply(Mean{mask, keep}, x);
 }
 template <Real T>
 Var<T> max(const Var<T>& x, const Axes& axes, KeepDims keep) {
-  return extreme("max", detail::Reduction::max, x, axes, keep);
+  return extreme<detail::Reduction::max>(x, axes, keep);
 }
 template <Real T>
 Var<T> min(const Var<T>& x, const Axes& axes, KeepDims keep) {
-  return extreme("min", detail::Reduction::min, x, axes, keep);
+  return extreme<detail::Reduction::min>(x, axes, keep);
 }
 template <Real T>
 Var<T> prod(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("prod", x.rank());
-  const Shape shape = x.shape();
-  // Reduced axes last and flat, then halves are multiplied until one element is left.
-  std::vector<Size> order;
-  Shape rest;
-  for (std::size_t i = 0; i < shape.rank(); ++i) {
-    if (!(mask >> i & 1)) {
-      order.push_back(static_cast<Size>(i));
-      rest.push_back(shape[i]);
-    }
-  }
-  for (std::size_t i = 0; i < shape.rank(); ++i) {
-    if (mask >> i & 1) order.push_back(static_cast<Size>(i));
-  }
-  Size n = reduced_count(x, mask);
-  Shape flat = rest;
-  flat.push_back(n);
-  Var<T> y = n == 0 ? ones<T>(rest) : reshape(permute(x, std::span<const Size>(order)), flat);
+  // Halves are multiplied until one element is left.
+  Var<T> y = as_rows(x, mask);
+  Size n = y.size(-1);
+  if (n == 0) y = ones<T>(kept_shape(y.shape(), 1U << (y.rank() - 1)));
   for (; n > 1; n = (n + 1) / 2) {
     const Size half = n / 2;
     const Var<T> pairs = slice(y, -1, {0, half}) * slice(y, -1, {half, 2 * half});
     y = n % 2 == 0 ? pairs : concat({pairs, slice(y, -1, {2 * half, n})}, -1);
   }
-  return reshape(y, keep == KeepDims::yes ? kept_shape(shape, mask) : rest);
+  return from_rows(y, x, mask, keep);
 }
 template <Real T>
 Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
-  const unsigned mask = axes.mask("logsumexp", x.rank());
-  Var<T> y;
-  if (x.rank() > 0 && mask == 1U << (x.rank() - 1) && x.size(-1) > 0) {
-    y = apply(LogSumExp<T>{detail::KeptSoftmax<T>(x)}, x);
-  } else {
-    const Var<T> top =
-        stop_gradient(extreme("logsumexp", detail::Reduction::max, x, axes, KeepDims::yes));
-    const T infinity = std::numeric_limits<T>::infinity();
-    const Var<T> shift = where(abs(top) == infinity, 0, top);
-    y = log(apply(Sum{mask, KeepDims::yes}, exp(x - shift))) + shift;
-  }
-  if (keep == KeepDims::yes) return y;
-  Shape shape;
-  for (std::size_t i = 0; i < x.rank(); ++i) {
-    if (!(mask >> i & 1)) shape.push_back(x.shape()[i]);
-  }
-  return reshape(y, shape);
+  const unsigned mask = mask_of_filled("logsumexp", x.shape(), axes);
+  const Var<T> rows = as_rows(x, mask);
+  return from_rows(apply(LogSumExp<T>{detail::KeptSoftmax<T>(rows)}, rows), x, mask, keep);
 }
 template <Real T>
 Var<T> var(const Var<T>& x, const Axes& axes, Size ddof, KeepDims keep) {
@@ -307,15 +386,25 @@ Var<T> var(const Var<T>& x, const Axes& axes, Size ddof, KeepDims keep) {
     fail("var", std::to_string(n) + " elements with ddof = " + std::to_string(ddof) + " in " +
                     to_string(x.shape()) + ": the divisor n - ddof must be positive");
   }
-  const Var<T> centred = x - mean(x, axes, KeepDims::yes);
-  return apply(Sum{mask, keep}, square(centred)) * (T(1) / static_cast<T>(n - ddof));
+  return apply(Sum{mask, keep}, square(apply(Centre{mask}, x))) / static_cast<T>(n - ddof);
+}
+template <Real T>
+Var<T> centre(const Var<T>& x, const Axes& axes) {
+  return x.size() == 0 ? x : apply(Centre{axes.mask("centre", x.rank())}, x);
 }
 template <Real T>
 Var<T> norm(const Var<T>& x, const Axes& axes, KeepDims keep) {
-  const Var<T> total = sum(square(x), axes, keep);
-  const Var<T> is_zero = total == 0;
-  return where(is_zero, 0, sqrt(where(is_zero, 1, total)));
+  return apply(Norm{axes.mask("norm", x.rank()), keep}, x);
 }
+namespace detail {
+template <class T>
+Var<T> power_of_two_below(const Var<T>& x, const Axes& axes) {
+  const Var<T> top = max(abs(stop_gradient(x)), axes, KeepDims::yes);
+  std::vector<T> scale = top.to_vector();
+  for (T& s : scale) s = s > 0 && std::isfinite(s) ? std::ldexp(T(1), std::ilogb(s)) : T(1);
+  return Var<T>(top.shape(), scale);
+}
+}  // namespace detail
 template <Real T>
 Var<T> cumsum(const Var<T>& x, Size axis) {
   return apply(CumulativeSum{normalize_axis("cumsum", axis, x.rank())}, x);
@@ -330,11 +419,11 @@ Indices argmin(const Var<T>& x, Size axis) {
 }
 template <Real T>
 Var<T> softmax(const Var<T>& x, Size axis) {
-  return over_last_axis("softmax", false, x, axis);
+  return over_last_axis<Softmax<>>(x, axis);
 }
 template <Real T>
 Var<T> log_softmax(const Var<T>& x, Size axis) {
-  return over_last_axis("log_softmax", true, x, axis);
+  return over_last_axis<Softmax<true>>(x, axis);
 }
 
 template Var<float> sum(const Var<float>&, const Axes&, KeepDims);
@@ -345,6 +434,8 @@ template Var<float> prod(const Var<float>&, const Axes&, KeepDims);
 template Var<float> logsumexp(const Var<float>&, const Axes&, KeepDims);
 template Var<float> norm(const Var<float>&, const Axes&, KeepDims);
 template Var<float> var(const Var<float>&, const Axes&, Size, KeepDims);
+template Var<float> centre(const Var<float>&, const Axes&);
+template Var<float> detail::power_of_two_below(const Var<float>&, const Axes&);
 template Var<float> cumsum(const Var<float>&, Size);
 template Var<float> softmax(const Var<float>&, Size);
 template Var<float> log_softmax(const Var<float>&, Size);
@@ -358,6 +449,8 @@ template Var<double> prod(const Var<double>&, const Axes&, KeepDims);
 template Var<double> logsumexp(const Var<double>&, const Axes&, KeepDims);
 template Var<double> norm(const Var<double>&, const Axes&, KeepDims);
 template Var<double> var(const Var<double>&, const Axes&, Size, KeepDims);
+template Var<double> centre(const Var<double>&, const Axes&);
+template Var<double> detail::power_of_two_below(const Var<double>&, const Axes&);
 template Var<double> cumsum(const Var<double>&, Size);
 template Var<double> softmax(const Var<double>&, Size);
 template Var<double> log_softmax(const Var<double>&, Size);

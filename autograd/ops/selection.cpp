@@ -54,7 +54,7 @@ struct ScatterRows {
       width *= b->sizes()[i];
     }
     Ref out = detail::zeros_block<T>(shape);
-    detail::add_rows(out->template data<T>(), b->template data<T>(), rows, width);
+    detail::add_rows(out->template data<T>(), b->template data<T>(), rows, width, n);
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
@@ -63,22 +63,43 @@ struct ScatterRows {
   }
 };
 
-// Walks `indices` beside an array whose axis `axis` they index: f(position in indices, position in the array).
+// add(out, begin, end) adds items of `width` elements to places in out [size]. Halves of many items, to whose sum an array more adds
+// little, are summed by themselves: where millions meet in one place, a float's sum would stand still.
+template <class T, class Add>
+void add_in_halves(T* out, Size size, Size begin, Size end, Size width, const Add& add) {
+  const Size count = end - begin;
+  if (count <= 4096 || count * width <= 4 * size) return add(out, begin, end);
+  add_in_halves(out, size, begin, begin + count / 2, width, add);
+  const Ref rest = detail::filled_block<T>(Shape{size}, T(0));
+  T* const from = rest->template data<T>();
+  add_in_halves(from, size, begin + count / 2, end, width, add);
+  for (Size i = 0; i < size; ++i) out[i] += from[i];
+}
+
+// Walks `indices` from `begin` to `end` beside an array whose axis `axis` they index: f(position in indices, position in the array).
 template <class F>
-void for_each_place(const Indices& indices, const Shape& array, std::size_t axis, F&& f) {
+void for_each_place(const Indices& indices, const Shape& array, std::size_t axis, Size begin,
+                    Size end, F&& f) {
   const Shape shape = indices.shape();
   bool rows = axis + 1 == array.rank();  // along the last axis, in every row
   for (std::size_t k = 0; k < axis; ++k) rows = rows && shape[k] == array[k];
   if (rows) {
-    const Size width = array.back(), each = shape.back(), n = indices.size();
-    for (Size i = 0, row = 0; i < n; row += width) {
-      for (const Size end = i + each; i < end; ++i) f(i, row + indices(i));
+    const Size width = array.back(), each = shape.back();
+    for (Size i = begin; i < end;) {
+      const Size row = i / each;
+      for (const Size last = std::min(end, (row + 1) * each); i < last; ++i) {
+        f(i, row * width + indices(i));
+      }
     }
     return;
   }
   const detail::Strides steps = detail::row_major(array);
   std::array<Size, Shape::max_rank> at{};
-  for (Size i = 0; i < indices.size(); ++i) {
+  for (Size k = static_cast<Size>(shape.rank()), left = begin; begin < end && k-- > 0;) {
+    at[static_cast<std::size_t>(k)] = left % shape[static_cast<std::size_t>(k)];
+    left /= shape[static_cast<std::size_t>(k)];
+  }
+  for (Size i = begin; i < end; ++i) {
     Size place = 0;
     for (std::size_t k = 0; k < shape.rank(); ++k) {
       place += (k == axis ? indices(i) : at[k]) * steps[k];
@@ -91,6 +112,17 @@ void for_each_place(const Indices& indices, const Shape& array, std::size_t axis
   }
 }
 
+// out[place] += g[i] for each of them.
+template <class T>
+void add_at_places(T* out, const T* g, const Indices& indices, const Shape& array,
+                   std::size_t axis) {
+  add_in_halves(out, array.size(), Size{0}, indices.size(), Size{1},
+                [&](T* sum, Size begin, Size end) {
+                  for_each_place(indices, array, axis, begin, end,
+                                 [&](Size i, Size place) { sum[place] += g[i]; });
+                });
+}
+
 struct Gather {
   static constexpr auto name = "gather";
   Indices indices;
@@ -101,7 +133,8 @@ struct Gather {
     Ref out = detail::new_block<T>(indices.shape());
     const T* p = b->template data<T>();
     T* q = out->template data<T>();
-    for_each_place(indices, b->shape(), axis, [&](Size i, Size place) { q[i] = p[place]; });
+    for_each_place(indices, b->shape(), axis, Size{0}, indices.size(),
+                   [&](Size i, Size place) { q[i] = p[place]; });
     return Var<T>(Handle(std::move(out)));
   }
   // Into a cotangent that is there already, without an array of zeros.
@@ -112,10 +145,7 @@ struct Gather {
     if (!sum) return false;
     const auto& op = *static_cast<const Gather*>(n.op());
     const Ref g = detail::contiguous(sweep.take_block<T>(n).get());
-    const T* p = g->template data<T>();
-    T* q = sum->data<T>();
-    for_each_place(op.indices, x->value->shape(), op.axis,
-                   [&](Size i, Size place) { q[place] += p[i]; });
+    add_at_places(sum->data<T>(), g->template data<T>(), op.indices, x->value->shape(), op.axis);
     return true;
   }
   template <class T>
@@ -132,9 +162,7 @@ struct Scatter {
   Var<T> f(const Var<T>& g) const {
     const Ref b = detail::contiguous(g.handle().block());
     Ref out = detail::zeros_block<T>(shape);
-    const T* p = b->template data<T>();
-    T* q = out->template data<T>();
-    for_each_place(indices, shape, axis, [&](Size i, Size place) { q[place] += p[i]; });
+    add_at_places(out->template data<T>(), b->template data<T>(), indices, shape, axis);
     return Var<T>(Handle(std::move(out)));
   }
   template <class T>
@@ -242,12 +270,14 @@ Var<T> scatter_rows(const Var<T>& g, const Indices& rows, Size n) {
   return apply(ScatterRows{rows, n}, g);
 }
 template <class T>
-void add_rows(T* out, const T* g, const Indices& rows, Size width) {
-  for (Size i = 0; i < rows.size(); ++i) {
-    T* __restrict to = out + rows(i) * width;
-    const T* __restrict from = g + i * width;
-    for (Size k = 0; k < width; ++k) to[k] += from[k];
-  }
+void add_rows(T* out, const T* g, const Indices& rows, Size width, Size n) {
+  add_in_halves(out, n * width, Size{0}, rows.size(), width, [&](T* sum, Size begin, Size end) {
+    for (Size i = begin; i < end; ++i) {
+      T* __restrict to = sum + rows(i) * width;
+      const T* __restrict from = g + i * width;
+      for (Size k = 0; k < width; ++k) to[k] += from[k];
+    }
+  });
 }
 }  // namespace detail
 
@@ -263,7 +293,7 @@ template Var<float> gather(const Var<float>&, const Indices&, Size);
 template Var<float> scatter_add(const Var<float>&, const Indices&, const Var<float>&, Size);
 template Var<float> masked_fill(const Var<float>&, const Var<float>&, float);
 template Var<float> detail::scatter_rows(const Var<float>&, const Indices&, Size);
-template void detail::add_rows(float*, const float*, const Indices&, Size);
+template void detail::add_rows(float*, const float*, const Indices&, Size, Size);
 template Var<double> full(const Shape&, double);
 template Var<double> zeros(const Shape&);
 template Var<double> ones(const Shape&);
@@ -276,6 +306,6 @@ template Var<double> gather(const Var<double>&, const Indices&, Size);
 template Var<double> scatter_add(const Var<double>&, const Indices&, const Var<double>&, Size);
 template Var<double> masked_fill(const Var<double>&, const Var<double>&, double);
 template Var<double> detail::scatter_rows(const Var<double>&, const Indices&, Size);
-template void detail::add_rows(double*, const double*, const Indices&, Size);
+template void detail::add_rows(double*, const double*, const Indices&, Size, Size);
 
 }  // namespace unroll
