@@ -10,7 +10,7 @@
 //
 // `fuse` records any elementwise lambda as one node: one pass over memory forward, one backward. `parts<4>(z)` in the place of an
 // array stands for the four parts of its last axis, without splitting it first. The lambda chooses with
-// `where`, and captures nothing or trivially copyable values. Kernels run at the library's instruction level (levels.hpp). What its
+// `where`, and captures nothing, or numbers by value. Kernels run at the library's instruction level (levels.hpp). What its
 // tanh, exp, ... gave is kept for the backward pass; a user's op asks for that with `static constexpr bool costly = true`.
 #pragma once
 
@@ -28,8 +28,9 @@ namespace detail {
 
 template <class Y>
 inline constexpr std::size_t result_count = 1;
-template <class... Y>
-inline constexpr std::size_t result_count<std::tuple<Y...>> = sizeof...(Y);
+template <class Y>
+requires requires { std::tuple_size<Y>::value; }
+inline constexpr std::size_t result_count<Y> = std::tuple_size_v<Y>;
 
 template <class Y, class F>
 void for_each_result(const Y& y, F&& f) {
@@ -612,19 +613,30 @@ const Var<T>& whole_of(const PartsOf<N, Other>& x) {
 }
 }  // namespace detail
 
-// Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple. All results have the
+namespace detail {
+// Is a copy of f good for as long as it is kept? Compilers refuse to make references and pointers out of bytes in a constant.
+template <class F>
+concept OwnsCaptures = std::is_empty_v<F> ||(std::is_trivially_copyable_v<F>&& requires {
+  typename std::bool_constant<(std::bit_cast<F>(std::array<std::byte, sizeof(F)>{}), true)>;
+});
+}  // namespace detail
+
+// Records f(x...) as one elementwise node; returns a Var, or a tuple of them when f returns a tuple, pair or array. All results have the
 // broadcast shape of the arguments. f is called with lanes, dual numbers or Vars: write it with `auto` parameters.
-// An argument may be `parts<N>(z)`: N arguments of f.
+// An argument may be `parts<N>(z)`: N arguments of f. The backward pass calls f after the caller's variables are gone, so f
+// captures numbers, and structs of numbers, by value.
 template <class F, class... X>
 requires((is_var<X> || detail::parts_in<X> > 1) || ...) auto fuse(F f, const X&... x) {
-  using T = typename detail::FirstVar<X...>::type;
-  using Rules = detail::Fused<F, T, detail::parts_in<X>...>;
-  static_assert(std::is_trivially_copyable_v<F>,
-                "fuse: the lambda may capture numbers by value, but no Vars, references to them or "
-                "other objects: pass arrays as arguments");
-  static_assert(Rules::N <= detail::max_inputs && Rules::results <= detail::max_results,
-                "fuse: at most 12 inputs and 4 results");
-  return detail::apply_fused<Rules, T>(f, detail::whole_of<T>(x)...);
+  static_assert(detail::OwnsCaptures<F>,
+                "fuse: the lambda may capture numbers by value, [k], but no references, [&], "
+                "pointers, Vars or other objects: pass arrays as arguments");
+  if constexpr (detail::OwnsCaptures<F>) {
+    using T = typename detail::FirstVar<X...>::type;
+    using Rules = detail::Fused<F, T, detail::parts_in<X>...>;
+    static_assert(Rules::N <= detail::max_inputs && Rules::results <= detail::max_results,
+                  "fuse: at most 12 inputs and 4 results");
+    return detail::apply_fused<Rules, T>(f, detail::whole_of<T>(x)...);
+  }
 }
 
 }  // namespace unroll

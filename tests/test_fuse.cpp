@@ -259,3 +259,61 @@ TEST_CASE("A choice between numbers, by a number, is a constant to its derivativ
   const double e = std::exp(1), half = std::exp(0.5);
   same(g, V({4}, {half, e, half, 1}), 1e-14);
 }
+
+TEST_CASE_TEMPLATE("A fused lambda may return its results as a pair, a tuple or an array", T, float,
+                   double) {
+  const auto x = numbers<T>({3, 2}, 31), y = numbers<T>({3, 2}, 32);
+  const auto check = [&](const auto& results) {
+    const auto [product, doubled] = results;
+    CHECK(product.to_vector() == (x * y).to_vector());
+    CHECK(doubled.to_vector() == (2 * x).to_vector());
+  };
+  check(fuse([](auto a, auto b) { return std::tuple{a * b, 2 * a}; }, x, y));
+  check(fuse([](auto a, auto b) { return std::pair{a * b, 2 * a}; }, x, y));
+  check(fuse([](auto a, auto b) { return std::array{a * b, 2 * a + 0 * b}; }, x, y));
+  // Σ xy · 2x has the derivatives 4xy and 2x².
+  const auto [of_x, of_y] = grad([](const Var<T>& p, const Var<T>& q) {
+    const auto [product, doubled] = fuse(
+        [](auto a, auto b) {
+          return std::array{a * b, 2 * a + 0 * b};
+        },
+        p, q);
+    return sum(product * doubled);
+  })(x, y);
+  const auto close = [](const Var<T>& a, const Var<T>& b) {
+    return max(abs(a - b)).item() < (std::is_same_v<T, float> ? 1e-5 : 1e-13);
+  };
+  CHECK(close(of_x, 4 * x * y));
+  CHECK(close(of_y, 2 * x * x));
+}
+
+TEST_CASE("A fused lambda captures numbers by value, and nothing that could be gone") {
+  struct Scale {
+    double factor;
+    int times;
+    auto by_value() const {
+      return [*this](auto x) { return x * factor; };
+    }
+    auto by_pointer() const {
+      return [this](auto x) { return x * factor; };
+    }
+  };
+  const auto accepted = []<class F>(const F&) { return detail::OwnsCaptures<F>; };
+  double k = 2;
+  const float single = 3;
+  const std::array<Scale, 2> scales{};
+  const auto by_value = [k](auto x) { return x * k; };
+  const auto by_reference = [&k](auto x) { return x * k; };
+  CHECK(accepted([](auto x) { return x; }));
+  CHECK(accepted(by_value));
+  CHECK(accepted([k, single, scales](auto x) { return x * k * single * scales[1].factor; }));
+  CHECK(accepted([by_value](auto x) { return by_value(x); }));
+  CHECK(accepted([&](auto x) { return x; }));
+  CHECK(accepted(Scale{}.by_value()));
+  CHECK_FALSE(accepted(by_reference));
+  CHECK_FALSE(accepted([&](auto x) { return x * k; }));
+  CHECK_FALSE(accepted([by_reference](auto x) { return by_reference(x); }));
+  CHECK_FALSE(accepted([p = &k](auto x) { return x * *p; }));
+  CHECK_FALSE(accepted(Scale{}.by_pointer()));
+  CHECK_FALSE(accepted([v = Var<double>(2)](auto x) { return x * v; }));
+}
