@@ -11,7 +11,8 @@
 //   Net moved = tree_map([](const auto& p, const auto& g) { return p - 0.1 * g; }, net, gradient);
 //
 // A tree is a Var, such a struct, or a std::vector, array, optional, tuple or pair of trees: whatever a transform
-// differentiates with respect to. `constant` fields are saved with the model but are no parameters: they have no gradient
+// differentiates with respect to. A struct that leaves a member that is a tree out of its fields() does not compile, where
+// the compiler can tell (members.hpp). `constant` fields are saved with the model but are no parameters: they have no gradient
 // and no optimiser changes them (frozen weights, statistics). A parameter used in two places (tied) is one field.
 // Invariant: a gradient, or Adam's moments, are trees of the model's own type.
 #pragma once
@@ -23,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "unroll/autograd/members.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
 namespace unroll {
@@ -94,6 +96,39 @@ concept Tree = detail::tree_type<std::remove_cvref_t<X>>();
 
 namespace detail {
 
+// Errors that name the struct M: about the type of one of its fields, and about the number of them.
+template <class M, class X>
+struct CheckField {
+  static constexpr bool tree = tree_type<std::remove_const_t<X>>(), changes = !std::is_const_v<X>;
+  static_assert(
+      tree,
+      "a field of this struct is no Var, struct with fields(), or vector, array, optional, "
+      "tuple or pair of these: leave numbers, maps and pointers out of fields(), and give a "
+      "nested struct its own fields()");
+  static_assert(changes, "a field of this struct is const, so no optimiser could change it");
+  static constexpr bool ok = tree && changes;
+};
+template <class M, std::size_t members, std::size_t fields>
+struct CheckFieldCount {
+  static_assert(
+      members <= fields,
+      "this struct has more members that are Vars (or structs, vectors, ... of Vars) than its "
+      "fields() names, and such a member would be neither trained nor saved: name each by "
+      "field(...), or by constant(...) what is saved but not trained");
+  static constexpr bool ok = members <= fields;
+};
+template <class... X>
+constexpr std::size_t count_trees(Members<X...>) {
+  return (std::size_t{Tree<X>} + ... + 0);
+}
+template <class M, class... Owner, class... X>
+constexpr bool check_fields(std::type_identity<std::tuple<Field<Owner, X>...>>) {
+  return (CheckField<M, X>::ok && ... &&
+          CheckFieldCount<M, count_trees(MembersOf<M>{}), sizeof...(X)>::ok);
+}
+template <class M>
+constexpr bool checked_fields = check_fields<M>(std::type_identity<decltype(M::fields())>{});
+
 template <std::size_t I, class F, class Name, class... X>
 void walk_tuple_part(F& f, FieldKind kind, const Name& name, X&... x);
 
@@ -121,11 +156,13 @@ void walk(F& f, FieldKind kind, const Name& name, X& x, Rest&... rest) {
   if constexpr (is_var<Plain>) {
     f(kind, name, x, rest...);
   } else if constexpr (Model<Plain>) {
-    const auto visit = [&](const auto& part) {
-      detail::walk(f, kind == FieldKind::constant ? kind : part.kind,
-                   name / std::string_view(part.name), x.*part.member, rest.*part.member...);
-    };
-    std::apply([&](const auto&... part) { (visit(part), ...); }, Plain::fields());
+    if constexpr (checked_fields<Plain>) {
+      const auto visit = [&](const auto& part) {
+        detail::walk(f, kind == FieldKind::constant ? kind : part.kind,
+                     name / std::string_view(part.name), x.*part.member, rest.*part.member...);
+      };
+      std::apply([&](const auto&... part) { (visit(part), ...); }, Plain::fields());
+    }
   } else if constexpr (is_sequence<Plain>) {
     if (((rest.size() != x.size()) || ...)) {
       fail_structure(name.text(), "has another number of parts in one of them");

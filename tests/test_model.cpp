@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
+
 #include "unroll/autograd/autograd.hpp"
 
 using namespace unroll;
@@ -35,6 +37,38 @@ struct Net {
                       field("pair", &Net::pair),     field("maybe", &Net::maybe),
                       field("nested", &Net::nested), constant("frozen", &Net::frozen)};
   }
+};
+
+// Structs whose members can be counted, or not.
+struct Mixed {
+  Var<double> a;
+  double epsilon = 1e-5;
+  const char* name;
+  std::function<void(Var<float>)> f;
+  std::optional<Var<double>> b;
+  unsigned bit : 3;
+  std::vector<Mixed> children;
+  static constexpr auto fields() {
+    return std::tuple{field("a", &Mixed::a), constant("b", &Mixed::b),
+                      field("children", &Mixed::children)};
+  }
+};
+struct WithBase : Affine {
+  Var<double> more;
+};
+struct WithArray {
+  Var<double> a, b[3];
+};
+struct WithReference {
+  Var<double> a;
+  Var<double>& b;
+};
+class WithPrivate {
+  Var<double> a;
+};
+struct WithConstructor {
+  explicit WithConstructor(int) {}
+  Var<double> a;
 };
 
 Affine affine(double w, double b) { return {vec<double>({w, w + 1}), vec<double>({b})}; }
@@ -391,4 +425,25 @@ TEST_CASE(
   for (std::size_t i = 0; i < e.size(); ++i) {
     CHECK(e[i] == doctest::Approx((up[i] - down[i]) / (2 * h)).epsilon(1e-8));
   }
+}
+
+TEST_CASE("the members of a plain struct are known, so that none is left out of its fields") {
+  using V = Var<double>;
+  using detail::Members, detail::MembersOf;
+  static_assert(std::is_same_v<MembersOf<Affine>, Members<V, V>>);
+  static_assert(std::is_same_v<MembersOf<Mixed>,
+                               Members<V, double, const char*, std::function<void(Var<float>)>,
+                                       std::optional<V>, unsigned, std::vector<Mixed>>>);
+  static_assert(detail::count_trees(MembersOf<Mixed>{}) == 3);
+  static_assert(detail::count_trees(MembersOf<Net>{}) == 6);
+  // Passed over.
+  static_assert(std::is_same_v<MembersOf<WithBase>, Members<>>);
+  static_assert(std::is_same_v<MembersOf<WithArray>, Members<>>);
+  static_assert(std::is_same_v<MembersOf<WithReference>, Members<>>);
+  static_assert(std::is_same_v<MembersOf<WithPrivate>, Members<>>);
+  static_assert(std::is_same_v<MembersOf<WithConstructor>, Members<>>);
+  Mixed mixed{};
+  mixed.a = V(2);
+  mixed.children = {mixed, mixed};
+  CHECK(parameter_count(mixed) == 3);
 }
