@@ -129,10 +129,9 @@ void collect_steps(const R& result, GraphOptions& options) {
 
 template <class F, class... X>
 std::pair<std::shared_ptr<Session>, GraphOptions> trace(F&& f, const X&... x) {
-  const auto trees = std::tuple{as_tree(x)...};
+  const std::tuple<decltype(as_tree(x))...> trees{as_tree(x)...};
   auto s = std::make_shared<Session>(nullptr);
-  const auto lifted =
-      std::apply([&](const auto&... t) { return std::tuple{lift(*s, t)...}; }, trees);
+  const auto lifted = std::apply([&](const auto&... t) { return lift_all(*s, t...); }, trees);
   GraphOptions options;
   collect_steps(std::apply(f, lifted), options);
   std::size_t at = 0;

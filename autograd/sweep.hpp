@@ -59,15 +59,16 @@ struct Broadcasted {
 class Sweep {
  public:
   enum class Mode {
-    values,    // over constants: fast, nothing is recorded
-    recorded,  // over tracked Vars: the reading itself can be read again
+    values,              // over constants: fast, nothing is recorded
+    recorded,            // over tracked Vars: the reading itself can be read again
+    recorded_elsewhere,  // over constants, with cotangents that another tape records
   };
   // With `mark`, only nodes that carry it take part. A consuming sweep takes nodes off the tape as it passes.
   Sweep(TapeCore& tape, Mode mode, std::uint32_t session, std::uint32_t mark = 0,
         bool consume = false)
       : tape_(tape), mode_(mode), session_(session), mark_(mark), consume_(consume) {}
 
-  bool recorded() const { return mode_ == Mode::recorded; }
+  bool recorded() const { return mode_ != Mode::values; }
   // Is this the last reading, so that what a node keeps for it may be written over?
   bool consumes() const { return consume_; }
   bool is_own_leaf(const Node& n) const { return is_leaf_of(n, session_); }
@@ -85,7 +86,7 @@ class Sweep {
   }
   template <class T>
   Var<T> of_node(Node& n) const {
-    return recorded() ? Var<T>(Handle(&n, &tape_)) : Var<T>(Handle::borrow(n.value));
+    return mode_ == Mode::recorded ? Var<T>(Handle(&n, &tape_)) : Var<T>(Handle::borrow(n.value));
   }
 
   // Contributions to the cotangent of a node; each has the shape of the node's value.

@@ -70,33 +70,33 @@ class Session {
     return Var<T>(Handle(x.handle().node(), &core()));
   }
 
-  // Reads right to left from what `seed` puts into slots: seed(sweep, wanted) where wanted(var) says whether var counts.
+  // Reads right to left from what `seed` puts into slots: seed(sweep). `cotangents` is the tape that records them, if any.
   enum class Record { automatic, always };
   template <class Seed>
-  void pull(Seed&& seed, bool consume, Record record = Record::automatic) {
+  void pull(Seed&& seed, bool consume, TapeState* cotangents = nullptr,
+            Record record = Record::automatic) {
     TapeCore& tape = core();
-    const bool recorded = open() || record == Record::always;
+    mode_ = open() || record == Record::always  ? Sweep::Mode::recorded
+            : cotangents && cotangents != &tape ? Sweep::Mode::recorded_elsewhere
+                                                : Sweep::Mode::values;
     Node* last = tape.last();
     std::uint32_t mark = 0;
     if (open()) {
       mark = tape.next_number();
       mark_dependents(stretch(last, floor_), id_, mark);
     }
-    Sweep sweep(tape, recorded ? Sweep::Mode::recorded : Sweep::Mode::values, id_, mark,
-                consume && !recorded);
+    Sweep sweep(tape, mode_, id_, mark, consume && mode_ == Sweep::Mode::values);
     seed(sweep);
     if (floor_) sweep.run(last, floor_);
   }
-  // The cotangent that a reading left at a leaf.
+  // The cotangent that the latest such reading left at a leaf.
   template <class T>
   Var<T> cotangent(Node& leaf) {
-    Sweep sweep(core(), open() || recorded_take_ ? Sweep::Mode::recorded : Sweep::Mode::values,
-                id_);
+    Sweep sweep(core(), mode_, id_);
     Var<T> g = sweep.take<T>(leaf);
     if (g.empty()) return zeros<T>(leaf.value->shape());
     return g;
   }
-  void take_recorded(bool yes) { recorded_take_ = yes; }
 
   // Reads left to right from the leaves' tangents.
   template <class SetTangents, class GetTangents>
@@ -126,7 +126,7 @@ class Session {
   TapeState* start_;
   std::uint32_t id_;
   Node* floor_ = nullptr;
-  bool recorded_take_ = false;
+  Sweep::Mode mode_ = Sweep::Mode::values;  // of the latest reading from right to left
 };
 
 // The tape on which some Var of these trees is tracked, or null.
@@ -153,6 +153,7 @@ decltype(auto) as_tree(const X& x) {
         "transforms differentiate with respect to Vars, models (structs with fields()), and "
         "vectors, arrays, optionals, tuples and pairs of these; capture other arguments in the "
         "function");
+    if constexpr (Model<X>) (void)checked_fields<X>;  // before deeper templates
     return (x);
   }
 }
@@ -160,6 +161,11 @@ decltype(auto) as_tree(const X& x) {
 template <class X>
 X lift(Session& s, const X& tree) {
   return tree_map([&](const auto& v) { return s.leaf(v); }, tree);
+}
+// A tuple of them. Its type is written out, since std::tuple{x} unpacks an x that is itself a tuple or a pair.
+template <class... X>
+std::tuple<X...> lift_all(Session& s, const X&... trees) {
+  return std::tuple<X...>{lift(s, trees)...};
 }
 // A tree like `lifted` with the cotangents of its leaves.
 template <class X>
@@ -280,14 +286,17 @@ struct ValueGradAndAuxiliary {
 };
 
 // The loss f(x...) and its gradient: of the type of x, or a tuple for several arguments. When f returns
-// std::tuple{loss, extra...} or a pair, a third member `auxiliary` holds what stands behind the loss.
+// std::tuple{loss, extra...} or a pair, a third member `auxiliary` holds what stands behind the loss: one extra as it is,
+// several as a tuple.
 // A parameter that the loss does not use gets zeros. Throws when the loss is not a single number.
 template <class F, class... X>
 requires(sizeof...(X) > 0) [[nodiscard]] auto value_and_grad(F&& f, const X&... x) {
   const std::tuple<decltype(detail::as_tree(x))...> trees{detail::as_tree(x)...};
   detail::Session s(std::apply([](const auto&... t) { return detail::tape_of(t...); }, trees));
   const auto lifted =
-      std::apply([&](const auto&... t) { return std::tuple{detail::lift(s, t)...}; }, trees);
+      std::apply([&](const auto&... t) { return detail::lift_all(s, t...); }, trees);
+  static_assert(!std::is_void_v<decltype(std::apply(f, lifted))>,
+                "the function returns nothing: it must return its loss as a Var");
   const auto result = std::apply(f, lifted);
   using Result = detail::Result<std::remove_cvref_t<decltype(result)>>;
   const auto& loss = Result::loss(result);
@@ -345,7 +354,7 @@ class Vjp {
               },
               result_, cotangent);
         },
-        /*consume=*/false);
+        /*consume=*/false, detail::tape_of(cotangent));
     return detail::cotangents(s, lifted_);
   }
 
@@ -444,6 +453,8 @@ template <class F, class X>
 // [x..., x...]: all second derivatives of a scalar function.
 template <class F, class X>
 [[nodiscard]] auto hessian(F&& f, const X& x) {
+  static_assert(is_var<std::remove_cvref_t<decltype(detail::as_tree(x))>>,
+                "hessian: x must be a Var; hvp takes models and tuples");
   return jacobian(grad(std::forward<F>(f)), x);
 }
 
@@ -531,8 +542,7 @@ class Tape {
                            to_string(seed.shape()));
     }
     session_.pull([&](detail::Sweep& sweep) { detail::seed_with(sweep, session_, y, seed); },
-                  /*consume=*/false, record);
-    session_.take_recorded(record == detail::Session::Record::always);
+                  /*consume=*/false, detail::tape_of(seed), record);
     Cotangents<T> out;
     session_.for_each_leaf([&](detail::Node& n) {
       if (n.value->dtype == detail::dtype_of<T>) out.add(&n, session_.cotangent<T>(n));

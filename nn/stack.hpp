@@ -141,7 +141,11 @@ struct Chain {
 
   [[nodiscard]] auto initial_state(Size batch) const {
     return std::apply(
-        [&](const auto&... layer) { return std::tuple{layer.initial_state(batch)...}; }, layers);
+        [&](const auto&... layer) {
+          using States = std::tuple<decltype(layer.initial_state(batch))...>;
+          return States{layer.initial_state(batch)...};
+        },
+        layers);
   }
   [[nodiscard]] Size output_size() const { return detail::output_size(std::get<last>(layers)); }
   template <class... State>

@@ -319,3 +319,83 @@ TEST_CASE("A function may keep Vars of its own across calls, constants as they a
   }
   CHECK(sum_so_far.to_vector() == std::vector<double>{7, 14, 21});
 }
+
+TEST_CASE("A single argument that is a tuple or a pair has a gradient of all its parts") {
+  const V a = vec({0.5, -1, 2}), b = vec({3, 0.25, -2});
+  // Σ a²b has the derivatives 2ab and a², and the Hessian [2b 2a; 2a 0].
+  const auto of_pair = [](const std::pair<V, V>& p) { return sum(p.first * p.first * p.second); };
+  const auto of_tuple = [](const std::tuple<V, V>& t) {
+    return sum(std::get<0>(t) * std::get<0>(t) * std::get<1>(t));
+  };
+  const std::pair<V, V> pair{a, b};
+  const std::tuple<V, V> tuple{a, b};
+  const auto gradient = grad(of_pair)(pair);
+  CHECK(near(gradient.first, 2 * a * b));
+  CHECK(near(gradient.second, a * a));
+  const auto [value, of_parts] = value_and_grad(of_tuple, tuple);
+  CHECK(near(value.item(), sum(a * a * b).item()));
+  CHECK(near(std::get<0>(of_parts), 2 * a * b));
+  CHECK(near(std::get<1>(of_parts), a * a));
+  const auto curvature = hvp(of_pair, pair, std::pair<V, V>{b, a});
+  CHECK(near(curvature.first, 2 * b * b + 2 * a * a));
+  CHECK(near(curvature.second, 2 * a * b));
+  const auto alone =
+      grad([](const std::tuple<V>& t) { return sum(std::get<0>(t)); })(std::tuple{a});
+  static_assert(std::is_same_v<decltype(alone), const std::tuple<V>>);
+  CHECK(near(std::get<0>(alone), vec({1, 1, 1})));
+}
+
+TEST_CASE_TEMPLATE("A pullback is differentiable in its cotangent where x is a constant", T, float,
+                   double) {
+  const Var<T> x({3}, {T(0.1), T(0.2), T(0.3)}), u({3}, {T(1), T(-2), T(0.5)});
+  const auto close = [](const Var<T>& a, const Var<T>& b) {
+    return a.shape() == b.shape() &&
+           max(abs(a - b)).item() < (std::is_same_v<T, float> ? 1e-5 : 1e-12);
+  };
+  // Jᵀu of sin is cos(x) u.
+  const auto pulled = [&](const Var<T>& v) {
+    return vjp([](const Var<T>& a) { return sin(a); }, x).pullback(v);
+  };
+  CHECK(close(grad([&](const Var<T>& v) { return sum(pulled(v)); })(u), cos(x)));
+  CHECK(close(jvp(pulled, u, x).tangent, cos(x) * x));
+  // f(a) = tanh(W a) by a matrix product, a fused lambda and slices: Jᵀ u = Wᵀ (u (1 - y²)), of which the square has second
+  // derivatives in u.
+  const Var<T> W({3, 3}, {1, 2, 0, -1, T(0.5), 1, T(0.25), -1, T(0.75)});
+  const auto f = [&](const Var<T>& a) {
+    const Var<T> z = matmul(W, a);
+    const auto parts = split<3>(fuse([](auto p) { return tanh(p); }, z), 0);
+    return concat(std::vector<Var<T>>{parts[0], parts[1], parts[2]});
+  };
+  const Var<T> slope = 1 - square(tanh(matmul(W, x)));
+  const auto outer = vjp(f, x);  // made outside of the gradient that reads it
+  const auto squared = [&](const Var<T>& v) { return sum(square(outer.pullback(v))); };
+  const Var<T> expected = 2 * slope * matmul(W, matmul(transpose(W), slope * u));
+  CHECK(close(grad(squared)(u), expected));
+  CHECK(close(hvp(squared, u, u), expected));  // it is quadratic
+  CHECK(close(outer.pullback(u), matmul(transpose(W), slope * u)));
+  CHECK_FALSE(outer.pullback(u).is_tracked());
+}
+
+TEST_CASE("A user's rule that is written with vjp has a second order in its cotangent") {
+  struct Rule {
+    static constexpr auto name = "rule";
+    V point;
+    V f(const V& x) const { return x * cos(point); }
+    V adjoint(wrt<0>, const V& g, const V&) const {
+      return vjp([](const V& a) { return sin(a); }, point).pullback(g);
+    }
+  };
+  const V point = vec({0.1, 0.2, 0.3});
+  check_grads([&](const V& x) { return square(unroll::apply(Rule{point}, x)); }, vec({1, -2, 3}));
+}
+
+TEST_CASE("A public tape's pullback is differentiable in its cotangent") {
+  Tape<double> tape;
+  const V x = vec({0.1, 0.2, 0.3});
+  const V leaf = tape.leaf(x), y = sin(leaf);
+  const auto pulled = [&](const V& u) { return sum(tape.pullback(y, u)(leaf)); };
+  const auto pushed = [&](const V& u) { return sum(tape.pushforward({{leaf, u}}, y)); };
+  CHECK(near(grad(pulled)(vec({1, 1, 1})), cos(x)));
+  CHECK(near(grad(pushed)(vec({1, 1, 1})), cos(x)));
+  CHECK(near(tape.pullback(y, vec({1, 1, 1}))(leaf), cos(x)));
+}
