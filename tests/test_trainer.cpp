@@ -694,3 +694,19 @@ TEST_CASE("killed at any moment of saving, the checkpoint of that step or the on
   MESSAGE("killed while saving: ", killed_while_saving, " of 200");
   CHECK(killed_while_saving > 20);
 }
+
+TEST_CASE("a loss that is not computed from the model it is given is refused at the first step") {
+  const Net captured = start();
+  const auto refused = [&](const auto& loss) {
+    Trainer trainer(start(), Sgd(start(), {}), quiet({.epochs = 1, .batch = 4, .threads = 2}));
+    CHECK_THROWS_WITH_AS(trainer.fit(Points{}, loss),
+                         doctest::Contains("the loss is not computed from the model"),
+                         std::invalid_argument);
+    CHECK(numbers(trainer.model()) == numbers(start()));
+  };
+  refused([&](const Net&, const Batch& b) { return plain_loss(captured, b); });
+  refused([&](const Net& net, const Batch& b) { return Var<double>(plain_loss(net, b).item()); });
+  refused([&](const Net& net, const Batch& b) {
+    return Weighted<double>{stop_gradient(plain_loss(captured, b)) + 0 * net.weight.size(), 3};
+  });
+}

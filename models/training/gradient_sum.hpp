@@ -66,7 +66,8 @@ class GradientSum {
 };
 
 /// The part of a sum that f(model) makes: a Weighted. Where f returns a pair of that and something
-/// else (the state after a window), so does this.
+/// else (the state after a window), so does this. Throws std::invalid_argument where the loss is not
+/// computed from the model.
 template <class F, Tree M>
 [[nodiscard]] auto weighted_gradient(F&& f, const M& model) {
   using Result = std::invoke_result_t<F&, const M&>;
@@ -74,7 +75,14 @@ template <class F, Tree M>
   const auto times_weight = [](const auto& part) {
     using V = std::remove_cvref_t<decltype(part.mean)>;
     if (!(part.weight >= 0)) fail("weighted_gradient", "a loss has a negative weight");
-    return part.weight > 0 ? part.mean * part.weight : V(0);  // without weight the mean is 0 / 0
+    if (part.weight == 0) return V(0);  // the mean is 0 / 0
+    if (!part.mean.is_tracked()) {
+      fail("weighted_gradient",
+           "the loss is not computed from the model that it is given, so nothing would be trained. "
+           "Does it use a captured model instead of its parameter, or numbers out of item() or "
+           "to_vector()?");
+    }
+    return part.mean * part.weight;
   };
   if constexpr (has_more) {
     auto r = value_and_grad(

@@ -37,25 +37,48 @@ struct Metric {
 
 namespace detail {
 
+template <class X>
+inline constexpr bool is_weighted = false;
+template <class T>
+inline constexpr bool is_weighted<Weighted<T>> = true;
+
+// Refuses what is no loss, or gives none.
+template <class Loss, class... Arguments>
+constexpr bool check_result() {
+  if constexpr (std::is_invocable_v<const Loss&, Arguments...>) {
+    using R = std::remove_cvref_t<std::invoke_result_t<const Loss&, Arguments...>>;
+    static_assert(!std::is_void_v<R>,
+                  "the loss returns nothing: it must return a Var or a Weighted{mean, weight}");
+    static_assert(std::is_void_v<R> || is_var<R> || is_weighted<R>,
+                  "a loss returns a Var or a Weighted{mean, weight}");
+    return true;
+  } else {
+    return false;
+  }
+}
+template <class Loss, class M, class B>
+constexpr bool check_loss() {
+  constexpr bool callable = check_result<Loss, const M&, const B&, const Key&>() |
+                            check_result<Loss, const M&, const B&>();
+  static_assert(
+      callable,
+      "a loss is called as loss(model, batch, key) or loss(model, batch), with the model and "
+      "the batch const");
+  return callable;
+}
+
 // loss(model, batch, key) or loss(model, batch); of a loss that has both, the one with a key trains.
 enum class Purpose { training, validation };
 template <Purpose purpose, class Loss, class M, class B>
 auto call_loss(const Loss& loss, const M& model, const B& batch, const Key& key) {
   constexpr bool takes_key = std::is_invocable_v<const Loss&, const M&, const B&, const Key&>;
   constexpr bool takes_none = std::is_invocable_v<const Loss&, const M&, const B&>;
-  static_assert(takes_key || takes_none,
-                "a loss is called as loss(model, batch, key) or loss(model, batch)");
   if constexpr (takes_key && (purpose == Purpose::training || !takes_none)) {
     return loss(model, batch, key);
   } else {
     return loss(model, batch);
   }
 }
-
-template <class X>
-inline constexpr bool is_weighted = false;
-template <class T>
-inline constexpr bool is_weighted<Weighted<T>> = true;
 
 // The result of a loss with its weight; the number of examples where it names none.
 template <SplitBy how, class R>
@@ -66,7 +89,6 @@ auto weighted(const R& result, const Piece& piece) {
     static_assert(how == SplitBy::index_ranges,
                   "the loss of a dataset that splits its batches returns Weighted{mean, weight}: "
                   "nothing else says how much each part counts");
-    static_assert(is_var<R>, "a loss returns a Var or a Weighted{mean, weight}");
     return Weighted<typename R::value_type>{result, double(piece.examples.size())};
   }
 }
@@ -118,6 +140,7 @@ class Trainer {
   /// with dropout has that as a twin without it, or another loss is given here.
   template <Dataset D, class Loss>
   void validate_on(D data, Loss loss) {
+    (void)detail::check_loss<Loss, M, BatchOf<D>>();
     evaluate_ = [data = std::move(data), loss = std::move(loss)](const Trainer& t) {
       return ValidationScores{.loss = t.mean_over(data, [&](const auto& batch,
                                                             const detail::Piece& piece) {
@@ -151,9 +174,11 @@ class Trainer {
   /// Trains until an epoch, step or time limit is reached, patience is lost, or Ctrl-C. May be called
   /// again after the limits were changed: it goes on where it stopped. Throws Error where the loss or
   /// its gradient is not finite (model and optimiser are then those before that step), FileError where
-  /// nothing can be saved.
+  /// nothing can be saved, std::invalid_argument where the loss is not computed from the model that it
+  /// is given.
   template <Dataset D, class Loss>
   TrainingResult fit(const D& data, const Loss& loss) {
+    (void)detail::check_loss<Loss, M, BatchOf<D>>();
     if (!options_.resume.empty()) load(std::exchange(options_.resume, {}));
     final_best_.reset();
     const TrainingResult result = detail::run_training(
