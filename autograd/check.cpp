@@ -103,30 +103,56 @@ class Checker {
     }
   }
 
-  void differences() {
+  // <u, ∂f/∂x_j> by five points that are h apart.
+  double difference(std::size_t j, double h) const {
+    constexpr std::array<double, 4> steps{-2, -1, 1, 2}, weights{1, -8, 8, -1};
+    std::array<std::vector<double>, 4> y;
     std::vector<double> x = f_.x;
+    for (std::size_t k = 0; k < 4; ++k) {
+      x[j] = f_.x[j] + steps[k] * h;
+      y[k] = f_.value(x);
+    }
+    double derivative = 0;
+    for (std::size_t i = 0; i < u_.size(); ++i) {
+      double d = 0;
+      for (std::size_t k = 0; k < 4; ++k) d += weights[k] * y[k][i];
+      derivative += u_[i] * d / (12 * h);
+    }
+    return derivative;
+  }
+
+  // A step is too long for a function that bends quickly (a long loop), and too short for one that is
+  // large: where the first does not agree, others are tried. Differences that agree with each other
+  // and not with the vjp say that the vjp is wrong.
+  void differences() {
+    constexpr std::array<double, 5> trials{1, 0x1p-3, 0x1p-6, 0x1p-9, 0x1p3};
     for_each_element([&](const Place& p, std::size_t j) {
       const double h = step_ * std::max(1.0, std::abs(f_.x[j]));
-      std::array<std::vector<double>, 4> y;
-      constexpr std::array<double, 4> steps{-2, -1, 1, 2}, weights{1, -8, 8, -1};
-      for (std::size_t k = 0; k < 4; ++k) {
-        x[j] = f_.x[j] + steps[k] * h;
-        y[k] = f_.value(x);
+      std::array<double, trials.size()> found;
+      double error = std::numeric_limits<double>::infinity();
+      std::size_t tried = 0;
+      while (tried < trials.size() && !(error <= tolerance_)) {
+        found[tried] = difference(j, h * trials[tried]);
+        error = std::min(error, scaled_error(gradient_[j], found[tried]));
+        ++tried;
       }
-      x[j] = f_.x[j];
-      double derivative = 0;
-      for (std::size_t i = 0; i < u_.size(); ++i) {
-        double d = 0;
-        for (std::size_t k = 0; k < 4; ++k) d += weights[k] * y[k][i];
-        derivative += u_[i] * d / (12 * h);
-      }
-      const double error = scaled_error(gradient_[j], derivative);
       double& largest = report_.difference_error[order_ - 1];
       largest = std::max(largest, error);
       if (error <= tolerance_) return;
-      report("the vjp and central differences disagree", p, "vjp " + number(gradient_[j]),
-             "differences " + number(derivative), error, tolerance_,
-             "Is a derivative rule that f uses wrong, or f not smooth here?");
+      for (std::size_t k = 0; k + 2 < trials.size(); ++k) {
+        if (scaled_error(found[k], found[k + 1]) > tolerance_) continue;
+        report("the vjp and central differences disagree", p, "vjp " + number(gradient_[j]),
+               "differences " + number(found[k]), scaled_error(gradient_[j], found[k]), tolerance_,
+               "Is a derivative rule that f uses wrong, or f not smooth here?");
+        return;
+      }
+      std::string all;
+      for (std::size_t k = 0; k < trials.size(); ++k) {
+        all += (k ? ", " : "") + number(found[k], 8) + " at a step of " + number(h * trials[k], 2);
+      }
+      report("the differences do not settle", p, "vjp " + number(gradient_[j]),
+             "differences " + all, error, tolerance_,
+             "Is f not smooth here, or too large or noisy for this tolerance?");
     });
   }
 

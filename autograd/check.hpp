@@ -9,7 +9,8 @@
 // or a tree. Checked are, at x: the vjp against five-point central differences, element by element; that vjp and jvp are
 // adjoint, <u, J t> = <Jᵀu, t>; and, at order 2, the same for the function (x, u) -> Jᵀu. Two numbers a and b agree when
 // |a - b| / max(1, |a|, |b|) is within the tolerance. Invariant: directions are functions of `seed` alone, so a check
-// gives the same answer each time. f must be smooth at x, by more than the step of the differences.
+// gives the same answer each time. Where the differences do not agree they are taken again with other steps, from 1/512 to
+// 8 times the first: one that agrees will do, and if no two of them agree the message says so instead of blaming a rule.
 #pragma once
 
 #include <functional>
@@ -26,11 +27,11 @@ class GradientError : public Error {
 
 /// Zero means: chosen by the element type. With any float among inputs or results the defaults are the looser ones.
 struct CheckOptions {
-  int order = 2;                      // 1, or 2
-  double tolerance = 0;               // of the differences: 1e-8, float 5e-3
-  double second_tolerance = 0;        // of the differences at order 2: 1e-6, float 2e-2
-  double adjoint_tolerance = 0;       // of the adjoint identity: 1e-12, float 1e-4
-  double step = 0;                    // of the differences, times max(1, |x|): 2^-10, float 2^-5
+  int order = 2;                 // 1, or 2
+  double tolerance = 0;          // of the differences: 1e-8, float 5e-3
+  double second_tolerance = 0;   // of the differences at order 2: 1e-6, float 2e-2
+  double adjoint_tolerance = 0;  // of the adjoint identity: 1e-12, float 1e-4
+  double step = 0;               // of the first differences, times max(1, |x|): 2^-10, float 2^-5
   Size elements_of_each_input = 400;  // larger inputs are sampled
   std::uint64_t seed = 1;
 };
