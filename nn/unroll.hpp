@@ -219,7 +219,57 @@ Unrolled<Packed<T>, State> run_packed(const Cell& cell, const Packed<T>& xs, con
   return {{all, xs.layout}, take_rows(concat_rows(ended), layout.place)};
 }
 
+// ---- errors of the compiler ----------------------------------------------------------------------------------------------
+
+// Says why a layer is no LayerOver<T, State>.
+template <class Layer, class T, class State>
+struct CheckCell {
+  static constexpr bool tree = Tree<State>,
+                        callable = std::invocable<Layer&, const Var<T>&, const State&>,
+                        callable_as_const =
+                            std::invocable<const Layer&, const Var<T>&, const State&>;
+  static_assert(
+      tree,
+      "unroll: the state is no Var, struct with fields(), or vector, array, optional, tuple or "
+      "pair of these");
+  static_assert(
+      !tree || callable,
+      "unroll: the cell cannot be called as cell(x, state) with a Var x of the sequence's "
+      "element type and the state given");
+  static_assert(!callable || callable_as_const,
+                "unroll: the call of the cell is not const: write operator()(x, state) const");
+  static_assert(
+      !tree || !callable_as_const,
+      "unroll: the cell gives another type than the state given: the first state must have "
+      "the type of those that follow");
+};
+template <class Xs>
+struct ElementOf;
+template <class T>
+struct ElementOf<Var<T>> {
+  using type = T;
+};
+template <class T>
+struct ElementOf<std::vector<Var<T>>> : ElementOf<Var<T>> {};
+template <class T>
+struct ElementOf<Packed<T>> : ElementOf<Var<T>> {};
+
 }  // namespace detail
+
+// What is no layer over T is refused with a sentence.
+template <class Layer, class Xs, class State, class T = typename detail::ElementOf<Xs>::type>
+requires(!LayerOver<Layer, T, State>) Unrolled<Var<T>, State> unroll(const Layer&, const Xs&,
+                                                                     const State& state,
+                                                                     const UnrollOptions& = {}) {
+  (void)detail::CheckCell<Layer, T, State>();
+  return {{}, state};
+}
+template <class Layer, class Xs, class State, class T = typename detail::ElementOf<Xs>::type>
+requires(!LayerOver<Layer, T, State>) Unrolled<std::vector<Var<T>>, State> unroll_steps(
+    const Layer&, const Xs&, const State& state, const UnrollOptions& = {}) {
+  (void)detail::CheckCell<Layer, T, State>();
+  return {{}, state};
+}
 
 // Outputs of all steps and the last state. xs [T, B, ...] gives outputs [T, B, ...]; throws
 // std::invalid_argument when there are no steps.
