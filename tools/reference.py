@@ -18,7 +18,7 @@ PAGES = {
 }
 # Headers that no user includes.
 PRIVATE = {"block", "call", "cxx20", "higher_levels", "kernels", "lane", "lane_at_level", "lane_math", "levels", "loop",
-           "pool", "shape", "simd", "tape", "sequence", "atomic_file", "safetensors_header", "xtensor_headers"}
+           "members", "pool", "shape", "simd", "tape", "sequence", "atomic_file", "safetensors_header", "xtensor_headers"}
 
 
 def tokens(text):
