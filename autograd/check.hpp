@@ -9,7 +9,7 @@
 // or a tree. Checked are, at x: the vjp against five-point central differences, element by element; that vjp and jvp are
 // adjoint, <u, J t> = <Jᵀu, t>; and, at order 2, the same for the function (x, u) -> Jᵀu. Two numbers a and b agree when
 // |a - b| / max(1, |a|, |b|) is within the tolerance. Invariant: directions are functions of `seed` alone, so a check
-// gives the same answer each time. Where the differences do not agree they are taken again with other steps, from 1/512 to
+// gives the same answer each time. Where the differences do not agree they are taken again with other steps, from 1/4096 to
 // 8 times the first: one that agrees will do, and if no two of them agree the message says so instead of blaming a rule.
 #pragma once
 

@@ -40,17 +40,17 @@ struct Net {
 };
 
 // Structs whose members can be counted, or not.
-struct Mixed {
+struct Counted {
   Var<double> a;
   double epsilon = 1e-5;
   const char* name;
   std::function<void(Var<float>)> f;
   std::optional<Var<double>> b;
   unsigned bit : 3;
-  std::vector<Mixed> children;
+  std::vector<Counted> children;
   static constexpr auto fields() {
-    return std::tuple{field("a", &Mixed::a), constant("b", &Mixed::b),
-                      field("children", &Mixed::children)};
+    return std::tuple{field("a", &Counted::a), constant("b", &Counted::b),
+                      field("children", &Counted::children)};
   }
 };
 struct WithBase : Affine {
@@ -431,10 +431,10 @@ TEST_CASE("the members of a plain struct are known, so that none is left out of 
   using V = Var<double>;
   using detail::Members, detail::MembersOf;
   static_assert(std::is_same_v<MembersOf<Affine>, Members<V, V>>);
-  static_assert(std::is_same_v<MembersOf<Mixed>,
+  static_assert(std::is_same_v<MembersOf<Counted>,
                                Members<V, double, const char*, std::function<void(Var<float>)>,
-                                       std::optional<V>, unsigned, std::vector<Mixed>>>);
-  static_assert(detail::count_trees(MembersOf<Mixed>{}) == 3);
+                                       std::optional<V>, unsigned, std::vector<Counted>>>);
+  static_assert(detail::count_trees(MembersOf<Counted>{}) == 3);
   static_assert(detail::count_trees(MembersOf<Net>{}) == 6);
   // Passed over.
   static_assert(std::is_same_v<MembersOf<WithBase>, Members<>>);
@@ -442,8 +442,8 @@ TEST_CASE("the members of a plain struct are known, so that none is left out of 
   static_assert(std::is_same_v<MembersOf<WithReference>, Members<>>);
   static_assert(std::is_same_v<MembersOf<WithPrivate>, Members<>>);
   static_assert(std::is_same_v<MembersOf<WithConstructor>, Members<>>);
-  Mixed mixed{};
-  mixed.a = V(2);
-  mixed.children = {mixed, mixed};
-  CHECK(parameter_count(mixed) == 3);
+  Counted counted{};
+  counted.a = V(2);
+  counted.children = {counted, counted};
+  CHECK(parameter_count(counted) == 3);
 }

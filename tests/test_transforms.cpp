@@ -376,17 +376,20 @@ TEST_CASE_TEMPLATE("A pullback is differentiable in its cotangent where x is a c
   CHECK_FALSE(outer.pullback(u).is_tracked());
 }
 
+namespace {
+struct ByVjp {  // x cos(point)
+  static constexpr auto name = "by_vjp";
+  V point;
+  V f(const V& x) const { return x * cos(point); }
+  V adjoint(wrt<0>, const V& g, const V&) const {
+    return vjp([](const V& a) { return sin(a); }, point).pullback(g);
+  }
+};
+}  // namespace
+
 TEST_CASE("A user's rule that is written with vjp has a second order in its cotangent") {
-  struct Rule {
-    static constexpr auto name = "rule";
-    V point;
-    V f(const V& x) const { return x * cos(point); }
-    V adjoint(wrt<0>, const V& g, const V&) const {
-      return vjp([](const V& a) { return sin(a); }, point).pullback(g);
-    }
-  };
   const V point = vec({0.1, 0.2, 0.3});
-  check_grads([&](const V& x) { return square(unroll::apply(Rule{point}, x)); }, vec({1, -2, 3}));
+  check_grads([&](const V& x) { return square(unroll::apply(ByVjp{point}, x)); }, vec({1, -2, 3}));
 }
 
 TEST_CASE("A public tape's pullback is differentiable in its cotangent") {
