@@ -25,12 +25,18 @@ namespace {
 void check_share(const char* optimizer, const char* option, double x) {
   if (!(x >= 0 && x < 1)) fail(optimizer, std::string(option) + " must be in [0, 1)");
 }
+void check_rate(const char* optimizer, double rate) {
+  if (!(rate >= 0)) {
+    fail(optimizer, "the learning rate is " + std::to_string(rate) + "; it must not be negative");
+  }
+}
 
 }  // namespace
 
 // ---- SGD ----------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const SgdOptions& o) {
+  check_rate(optimizer, o.learning_rate);
   if (o.nesterov == Nesterov::yes && !(o.momentum > 0)) {
     fail(optimizer, "Nesterov's method needs a momentum above 0");
   }
@@ -59,10 +65,12 @@ void update(const SgdOptions& options, double, Var<T>& p, const Var<T>& g, Var<T
 // ---- Adam, AdamW --------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const AdamOptions& o) {
+  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "beta1", o.beta1);
   check_share(optimizer, "beta2", o.beta2);
 }
 void check_options(const char* optimizer, const AdamWOptions& o) {
+  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "beta1", o.beta1);
   check_share(optimizer, "beta2", o.beta2);
 }
@@ -132,6 +140,7 @@ void update(const AdamWOptions& o, double count, Var<T>& p, const Var<T>& g, Var
 // ---- RMSProp ------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const RmsPropOptions& o) {
+  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "smoothing", o.smoothing);
   if (!(o.momentum >= 0)) fail(optimizer, "momentum must not be negative");
 }
@@ -189,6 +198,7 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
 // ---- Adagrad ------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const AdagradOptions& o) {
+  check_rate(optimizer, o.learning_rate);
   if (!(o.learning_rate_decay >= 0)) fail(optimizer, "learning_rate_decay must not be negative");
 }
 

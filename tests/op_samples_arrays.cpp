@@ -175,8 +175,17 @@ void add_array_ops(std::vector<OpEntry>& table) {
   reduction("logsumexp", "ln Σ eˣ", "without overflow; of -inf alone: -inf; of nothing: throws",
             OpKind::general, false,
             [](const auto& x, const Axes& a, KeepDims k) { return logsumexp(x, a, k); });
-  reduction("norm", "√Σ x²", "derivative at 0: 0; 0 of nothing", OpKind::composite, true,
-            [](const auto& x, const Axes& a, KeepDims k) { return norm(x, a, k); });
+  reduction("norm", "√Σ x²", "without overflow; derivative at 0: 0; 0 of nothing", OpKind::general,
+            true, [](const auto& x, const Axes& a, KeepDims k) { return norm(x, a, k); });
+  table.push_back({group, "centre", "centre(x, axes)", "x - mean(x)", "0 where all are equal",
+                   OpKind::linear,
+                   all_of({samples({{Shape{}}, {Shape{7}}, {Shape{3, 0}}},
+                                   [](const auto& x) { return centre(x[0]); }),
+                           samples({{Shape{3, 4}}, {Shape{2, 3, 4}}},
+                                   [](const auto& x) { return centre(x[0], 0); }),
+                           samples({{Shape{2, 3, 4}}}, [](const auto& x) {
+                             return centre(x[0], {-1, 0});
+                           })})});
   const std::vector<std::vector<Shape>> more_than_one{{Shape{7}}, {Shape{3, 4}}, {Shape{2, 3, 4}}};
   table.push_back(
       {group, "var", "var(x, axes, ddof = 0, keep)", "Σ (x - mean)² / (n - ddof)",

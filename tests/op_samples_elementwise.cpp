@@ -70,7 +70,9 @@ void add_elementwise_ops(std::vector<OpEntry>& table) {
   unary("tanh", "tanh x", "", [](const auto& x) { return tanh(x); });
   unary("sigmoid", "1 / (1 + e⁻ˣ)", "", [](const auto& x) { return sigmoid(x); });
   unary("relu", "max(x, 0)", "derivative at 0: 0", [](const auto& x) { return relu(x); });
-  unary("gelu", "x/2·(1 + erf(x/√2))", "the exact form, not the tanh approximation",
+  unary("normal_cdf", "erfc(-x/√2)/2", "Φ(x); its digits in the lower tail too",
+        [](const auto& x) { return normal_cdf(x); });
+  unary("gelu", "x·Φ(x)", "the exact form, not the tanh approximation",
         [](const auto& x) { return gelu(x); });
   unary("softplus", "ln(1 + eˣ)", "without overflow", [](const auto& x) { return softplus(x); });
   binary("leaky_relu", "leaky_relu(x, slope = 0.01)", "x where x > 0, else slope·x",

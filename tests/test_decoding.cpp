@@ -304,7 +304,7 @@ TEST_CASE("The rows of a state are taken through its whole tree") {
   // A constant part of it goes along.
   const AttentionMemory<double> memory{zeros<double>({2, 1, 1}), zeros<double>({2, 1, 1}),
                                        Var<double>({2, 1}, {3, 4})};
-  CHECK(take_rows(memory, Indices({2}, {1, 1})).bias->to_vector() == std::vector<double>{4, 4});
+  CHECK(take_rows(memory, Indices({2}, {1, 1})).mask->to_vector() == std::vector<double>{4, 4});
 }
 
 TEST_CASE("Decoding nothing gives nothing, and what does not fit is refused") {

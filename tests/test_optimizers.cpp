@@ -326,6 +326,15 @@ TEST_CASE("A step that cannot be taken changes nothing") {
   CHECK_THROWS_AS(rms.step(model, before), std::invalid_argument);
   Adagrad adagrad(model, {.learning_rate_decay = -1});
   CHECK_THROWS_AS(adagrad.step(model, before), std::invalid_argument);
+  Sgd sgd(model, {.learning_rate = -0.1});
+  CHECK(message_of([&] { sgd.step(model, before); }) ==
+        "[Sgd] the learning rate is -0.100000; it must not be negative");
+  for (auto check : {+[](Linear<double> m) { Adam(m, {.learning_rate = -1}).step(m, m); },
+                     +[](Linear<double> m) { AdamW(m, {.learning_rate = -1}).step(m, m); },
+                     +[](Linear<double> m) { RmsProp(m, {.learning_rate = -1}).step(m, m); },
+                     +[](Linear<double> m) { Adagrad(m, {.learning_rate = -1}).step(m, m); }}) {
+    CHECK_THROWS_AS(check(before), std::invalid_argument);
+  }
   Sgd other_groups(model, {}, ParameterGroups(3));
   CHECK(message_of([&] { other_groups.step(model, before); }) ==
         "[Sgd] there are settings for 3 parameters, but the model has 2; were the groups made for "

@@ -60,9 +60,8 @@ Var<T> as_rows(const Var<T>& x, unsigned mask) {
     }
   }
   flat.push_back(reduced_count(x, mask));
-  if (flat == shape) return x;
-  return reshape(std::ranges::is_sorted(order) ? x : permute(x, std::span<const Size>(order)),
-                 flat);
+  const Var<T> last = std::ranges::is_sorted(order) ? x : permute(x, std::span<const Size>(order));
+  return flat == last.shape() ? last : reshape(last, flat);
 }
 
 // What a reduction of x gives, from the reduction of as_rows(x, axes) (or of x with its axes kept).
@@ -160,15 +159,15 @@ struct Extreme {
   }
 };
 
-// A sum that carries along what its additions lost to rounding (Neumaier, 1974).
+// A sum that adds what each addition lost to rounding to the next one (Kahan, 1965).
 template <class T>
 struct RunningSum {
   T sum = 0, lost = 0;
   T add(T x) {
-    const T next = sum + x;
-    lost += std::abs(sum) >= std::abs(x) ? (sum - next) + x : (x - next) + sum;
-    sum = next;
-    return std::isfinite(next) ? next + lost : next;
+    const T term = x + lost, next = sum + term;
+    lost = std::abs(sum) >= std::abs(term) ? (sum - next) + term : (term - next) + sum;
+    if (!std::isfinite(next)) lost = 0;
+    return sum = next;
   }
 };
 
