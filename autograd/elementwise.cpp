@@ -1,5 +1,6 @@
 // Elementwise ops: computing their results and recording them.
 #include "unroll/autograd/elementwise_rows.hpp"
+#include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/kernels/strided_map.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 
@@ -25,6 +26,7 @@ template <class T>
     if (i > 0) shape = broadcast_shapes(table.name, shape, x[i]->shape());
     sources[i] = {x[i]->template data<T>(), x[i]};
   }
+  check_size(table.name, shape);
   for (std::size_t k = 0; k < table.results; ++k) {
     y[k] = new_result<T>(tape, shape.begin(), shape.rank());
     out[k] = y[k]->template data<T>();

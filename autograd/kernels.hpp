@@ -23,6 +23,9 @@ void add_into_window(T* out, const Strides& strides, const Block& g);
 template <class T>
 Ref add_blocks(const Block& a, const Block& b);
 
+// Throws, naming the op, where an array of this shape would have more bytes than an address can count.
+void check_size(std::string_view op, const Shape& shape);
+
 // Row i of g [rows, width] is added to row rows(i) of out [n, width].
 template <class T>
 void add_rows(T* out, const T* g, const Indices& rows, Size width, Size n);

@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "unroll/autograd/kernels.hpp"
+
 namespace unroll {
 
 namespace detail {
@@ -54,7 +56,8 @@ std::uint64_t scaled(std::uint64_t bits, std::uint64_t n) {
 }
 
 template <class T, class F>
-Ref fill(const Key& key, const Shape& shape, F&& f) {
+Ref fill(const char* op, const Key& key, const Shape& shape, F&& f) {
+  check_size(op, shape);
   Ref block = new_block<T>(shape);
   T* out = block->data<T>();
   for_each_bits(key, shape.size(), [&](Size i, std::uint64_t bits) { out[i] = f(bits); });
@@ -163,7 +166,7 @@ Var<T> uniform(const Key& key, const Shape& shape, double low, double high) {
   }
   // Rounding may reach the upper end, which does not belong to the interval.
   const T last = std::nextafter(static_cast<T>(high), -std::numeric_limits<T>::infinity());
-  return Var<T>(detail::Handle(detail::fill<T>(key, shape, [&](std::uint64_t bits) {
+  return Var<T>(detail::Handle(detail::fill<T>("uniform", key, shape, [&](std::uint64_t bits) {
     const double u = static_cast<double>(bits >> 11) * 0x1p-53;
     const T x = static_cast<T>(std::fma(u, width, low));
     return x > last && width > 0 ? std::max(last, static_cast<T>(low)) : x;
@@ -173,7 +176,7 @@ Var<T> uniform(const Key& key, const Shape& shape, double low, double high) {
 template <Real T>
 Var<T> normal(const Key& key, const Shape& shape, double mean, double std) {
   if (!(std >= 0)) fail("normal", "the standard deviation " + std::to_string(std) + " is negative");
-  return Var<T>(detail::Handle(detail::fill<T>(key, shape, [&](std::uint64_t bits) {
+  return Var<T>(detail::Handle(detail::fill<T>("normal", key, shape, [&](std::uint64_t bits) {
     return static_cast<T>(std::fma(detail::normal_quantile(detail::open_unit(bits)), std, mean));
   })));
 }
@@ -183,7 +186,7 @@ Var<T> bernoulli(const Key& key, const Shape& shape, double p) {
   if (!(p >= 0 && p <= 1)) {
     fail("bernoulli", "the probability " + std::to_string(p) + " is not in [0, 1]");
   }
-  return Var<T>(detail::Handle(detail::fill<T>(key, shape, [&](std::uint64_t bits) {
+  return Var<T>(detail::Handle(detail::fill<T>("bernoulli", key, shape, [&](std::uint64_t bits) {
     return static_cast<T>(static_cast<double>(bits >> 11) * 0x1p-53 < p ? 1 : 0);
   })));
 }
@@ -195,13 +198,14 @@ Indices randint(const Key& key, const Shape& shape, std::int64_t low, std::int64
   }
   const std::uint64_t first = static_cast<std::uint64_t>(low);
   const std::uint64_t count = static_cast<std::uint64_t>(high) - first;
-  return Indices(detail::fill<std::int64_t>(key, shape, [&](std::uint64_t bits) {
+  return Indices(detail::fill<std::int64_t>("randint", key, shape, [&](std::uint64_t bits) {
     return static_cast<std::int64_t>(first + detail::scaled(bits, count));
   }));
 }
 
 Indices permutation(const Key& key, Size n) {
   if (n < 0) fail("permutation", "the length " + std::to_string(n) + " is negative");
+  detail::check_size("permutation", Shape{n});
   detail::Ref block = detail::new_block<std::int64_t>(Shape{n});
   std::int64_t* out = block->data<std::int64_t>();
   detail::for_each_bits(key, n, [&](Size i, std::uint64_t bits) {
@@ -257,9 +261,10 @@ Var<T> dropout(const Var<T>& x, double rate, const Key& key) {
   }
   if (rate == 0) return x;
   const T kept = static_cast<T>(1 / (1 - rate));
-  const Var<T> mask(detail::Handle(detail::fill<T>(key, x.shape(), [&](std::uint64_t bits) {
-    return static_cast<double>(bits >> 11) * 0x1p-53 < rate ? T(0) : kept;
-  })));
+  const Var<T> mask(
+      detail::Handle(detail::fill<T>("dropout", key, x.shape(), [&](std::uint64_t bits) {
+        return static_cast<double>(bits >> 11) * 0x1p-53 < rate ? T(0) : kept;
+      })));
   return x * mask;
 }
 

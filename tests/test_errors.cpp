@@ -2,6 +2,7 @@
 // compile; and after an error the tape is as it was.
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <thread>
 
 #include "unroll/autograd/autograd.hpp"
@@ -410,4 +411,50 @@ TEST_CASE("float and double do not mix in products, nor do strings in anything")
   CHECK_FALSE(std::is_constructible_v<Var<float>, Var<double>>);
   CHECK_FALSE(std::is_convertible_v<Var<double>, Var<float>>);
   CHECK_FALSE(std::is_convertible_v<Indices, Var<double>>);
+}
+
+TEST_CASE("Sizes whose product no memory holds are refused, with the op and the shape") {
+  constexpr Size many = Size{1} << 32, huge = Size{1} << 61;
+  const V ten = arange<double>(10), one = ones<double>({1, 1});
+  const Key key(1);
+  expect([&] { return zeros<float>({many, many}); }, {"[zeros]", "[4294967296, 4294967296]"});
+  expect([&] { return ones<float>({many, many}); }, {"[ones]", "[4294967296, 4294967296]"});
+  expect([&] { return full<float>({huge}, 1); }, {"[full]", "[2305843009213693952]"});
+  expect([&] { return arange<float>(huge); }, {"[arange]", "[2305843009213693952]"});
+  expect([&] { return eye<double>(many); }, {"[eye]", "[4294967296, 4294967296]"});
+  expect([&] { return one_hot<double>(Indices({1}, {0}), huge); }, {"[one_hot]"});
+  expect([&] { return uniform<float>(key, {huge}); }, {"[uniform]", "[2305843009213693952]"});
+  expect([&] { return normal<double>(key, {many, many}); }, {"[normal]"});
+  expect([&] { return bernoulli<float>(key, {huge}, 0.5); }, {"[bernoulli]"});
+  expect([&] { return randint(key, {huge}, 0, 2); }, {"[randint]"});
+  expect([&] { return permutation(key, huge); }, {"[permutation]"});
+  // 2 · 13 · 419691823 · 2977518503 is 10 in 64 bits.
+  expect(
+      [&] {
+        return reshape(ten, {2, 13, 419691823, 2977518503});
+      },
+      {"[reshape]", "[2, 13, 419691823, 2977518503]"});
+  expect([&] { return reshape(ten, {-1, many, many}); }, {"[reshape]", "4294967296, 4294967296]"});
+  expect([&] { return broadcast_to(one, {many, many}); }, {"[broadcast_to]"});
+  expect([&] { return repeat(ten, Size{1} << 62, 0); }, {"[repeat]", "[10, 4611686018427387904]"});
+  expect([&] { return repeat(ten, -1, 0); }, {"[repeat]", "[10]", "-1 times"});
+  expect([&] { return pad(ten, 0, std::numeric_limits<Size>::max(), 0); }, {"[pad]", "[10]"});
+  const V column = broadcast_to(one, {many, 1}), row = broadcast_to(one, {1, many});
+  expect([&] { return column + row; }, {"[add]", "[4294967296, 4294967296]"});
+  const V wide = zeros<double>({3, 0});
+  CHECK(zeros<float>({0, many, many}).size() == 0);
+  CHECK(reshape(wide, {0, many}).size() == 0);
+}
+
+TEST_CASE("Steps of slices may be as large as a number can be") {
+  const V x = arange<double>(5);
+  constexpr Size most = std::numeric_limits<Size>::max(), least = std::numeric_limits<Size>::min();
+  CHECK(slice(x, 0, {.step = most}).to_vector() == std::vector<double>{0});
+  CHECK(slice(x, 0, {.step = least}).to_vector() == std::vector<double>{4});
+  CHECK(slice(x, 0, {.start = 3, .step = most}).to_vector() == std::vector<double>{3});
+  CHECK(slice(x, 0, {.start = least, .stop = most, .step = 2}).to_vector() ==
+        std::vector<double>{0, 2, 4});
+  CHECK(slice(x, 0, {.start = 4, .stop = 0, .step = -3}).to_vector() == std::vector<double>{4, 1});
+  const auto f = [&](const V& v) { return sum(slice(v, 0, {.start = 2, .step = least})); };
+  CHECK(grad(f)(x).to_vector() == std::vector<double>{0, 0, 1, 0, 0});
 }

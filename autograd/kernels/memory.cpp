@@ -67,6 +67,17 @@ Ref scalar_block(double x, Dtype dtype) {
   return Ref(b);
 }
 
+void check_size(std::string_view op, const Shape& shape) {
+  constexpr Size largest_element = 8;
+  Size bytes = largest_element;
+  bool fits = true;
+  for (const Size n : shape) {
+    if (n == 0) return;
+    fits = fits && !__builtin_mul_overflow(bytes, n, &bytes);
+  }
+  if (!fits) fail(op, "an array of shape " + to_string(shape) + " is larger than any memory");
+}
+
 template <class T>
 Ref filled_block(const Shape& shape, T value) {
   Ref b = new_block<T>(shape);

@@ -266,6 +266,7 @@ struct BatchedMatMul {
     Shape shape = batch;
     shape.push_back(m);
     shape.push_back(n);
+    detail::check_size("matmul", shape);
     Ref out = detail::new_block<T>(shape);
     T* c = out->template data<T>();
     const std::array<Strides, 2> outer{

@@ -203,24 +203,29 @@ std::size_t check_places(const char* op, const Shape& array, const Indices& indi
 
 template <Real T>
 Var<T> full(const Shape& shape, T value) {
+  detail::check_size("full", shape);
   return Var<T>(Handle(detail::filled_block<T>(shape, value)));
 }
 template <Real T>
 Var<T> zeros(const Shape& shape) {
+  detail::check_size("zeros", shape);
   return full<T>(shape, 0);
 }
 template <Real T>
 Var<T> ones(const Shape& shape) {
+  detail::check_size("ones", shape);
   return full<T>(shape, 1);
 }
 template <Real T>
 Var<T> arange(Size n) {
+  detail::check_size("arange", Shape{n});
   Ref b = detail::new_block<T>(Shape{n});
   for (Size i = 0; i < n; ++i) b->template data<T>()[i] = static_cast<T>(i);
   return Var<T>(Handle(std::move(b)));
 }
 template <Real T>
 Var<T> eye(Size n) {
+  detail::check_size("eye", Shape{n, n});
   Ref b = detail::zeros_block<T>(Shape{n, n});
   for (Size i = 0; i < n; ++i) b->template data<T>()[i * n + i] = 1;
   return Var<T>(Handle(std::move(b)));
@@ -229,6 +234,7 @@ template <Real T>
 Var<T> one_hot(const Indices& labels, Size n) {
   Shape shape = labels.shape();
   shape.push_back(n);
+  detail::check_size("one_hot", shape);
   check_range("one_hot", labels, n, shape, shape.rank() - 1);
   Ref b = detail::zeros_block<T>(shape);
   for (Size i = 0; i < labels.size(); ++i) b->template data<T>()[i * n + labels(i)] = 1;

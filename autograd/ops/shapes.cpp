@@ -96,6 +96,7 @@ template <Real T>
 Var<T> reshape(const Var<T>& x, const Shape& shape) {
   const Shape old = x.shape();
   if (old == shape) return x;
+  detail::check_size("reshape", shape);
   if (old.size() != shape.size()) {
     fail("reshape", "cannot make " + to_string(shape) + " (" + std::to_string(shape.size()) +
                         " elements) from " + to_string(old) + " (" + std::to_string(old.size()) +
@@ -107,7 +108,6 @@ Var<T> reshape(const Var<T>& x, const Shape& shape) {
 template <Real T>
 Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes) {
   Shape shape;
-  Size known = 1;
   std::optional<std::size_t> open;
   for (Size n : sizes) {
     if (n == -1 && !open) {
@@ -117,9 +117,10 @@ Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes) {
     }
     if (n < 0) fail("reshape", n == -1 ? "more than one size is -1" : "a size is negative");
     shape.push_back(n);
-    known *= n;
   }
   if (open) {
+    detail::check_size("reshape", shape);
+    const Size known = shape.size();
     if (known == 0 || x.size() % known != 0) {
       fail("reshape", "cannot work out the size given as -1: " + std::to_string(x.size()) +
                           " elements of " + to_string(x.shape()) + " do not divide by " +
@@ -198,6 +199,7 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
   if (old.rank() > shape.rank() || !(broadcast_shapes("broadcast_to", old, shape) == shape)) {
     fail("broadcast_to", to_string(old) + " does not broadcast to " + to_string(shape));
   }
+  detail::check_size("broadcast_to", shape);
   return apply(BroadcastTo{shape}, x);
 }
 
@@ -213,12 +215,16 @@ Var<T> sum_to(const Var<T>& x, const Shape& shape) {
 
 template <Real T>
 Var<T> repeat(const Var<T>& x, Size times, Size axis) {
-  if (times < 0) fail("repeat", "the count is negative");
+  if (times < 0) {
+    fail("repeat", "cannot repeat " + to_string(x.shape()) + " " + std::to_string(times) +
+                       " times: the count is negative");
+  }
   const std::size_t a = normalize_axis("repeat", axis, x.rank());
   Shape wide = x.shape();
   Shape merged = wide;
-  merged[a] *= times;
   wide.insert(a + 1, times);
+  detail::check_size("repeat", wide);
+  merged[a] *= times;
   return reshape(broadcast_to(expand(x, static_cast<Size>(a) + 1), wide), merged);
 }
 

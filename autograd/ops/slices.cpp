@@ -121,7 +121,7 @@ struct Assemble {
 };
 
 struct Length {
-  Size start, length;
+  Size start, length, step;
 };
 // Python's rules for start:stop:step on an axis of n elements.
 Length resolve(const Range& r, Size n) {
@@ -133,8 +133,9 @@ Length resolve(const Range& r, Size n) {
   const Size start = r.start ? clip(*r.start, low, high) : (r.step > 0 ? 0 : n - 1);
   const Size stop = r.stop ? clip(*r.stop, low, high) : (r.step > 0 ? n : -1);
   const Size span = r.step > 0 ? stop - start : start - stop;
-  const Size stride = r.step > 0 ? r.step : -r.step;
-  return {start, span <= 0 ? 0 : (span + stride - 1) / stride};
+  if (span <= 0) return {0, 0, 1};
+  const Size step = std::clamp(r.step, -n, n);  // a longer one leaves the axis at once too
+  return {start, 1 + (span - 1) / std::abs(step), step};
 }
 
 }  // namespace
@@ -144,9 +145,7 @@ Var<T> slice(const Var<T>& x, Size axis, const Range& range) {
   const std::size_t a = normalize_axis("slice", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a];
   const Length part = resolve(range, n);
-  return apply(Slice{static_cast<std::uint8_t>(a), false, part.length ? part.start : 0, range.step,
-                     part.length},
-               x);
+  return apply(Slice{static_cast<std::uint8_t>(a), false, part.start, part.step, part.length}, x);
 }
 template <Real T>
 Var<T> slice(const Var<T>& x, std::initializer_list<Range> ranges) {
@@ -233,9 +232,16 @@ template <Real T>
 Var<T> pad(const Var<T>& x, Size axis, Size before, Size after, T value) {
   if (before < 0 || after < 0) fail("pad", "a width is negative; use slice to cut");
   const std::size_t a = normalize_axis("pad", axis, x.rank());
-  Shape left = x.shape(), right = left;
+  Shape left = x.shape(), right = left, whole = left;
   left[a] = before;
   right[a] = after;
+  if (__builtin_add_overflow(whole[a], before, &whole[a]) ||
+      __builtin_add_overflow(whole[a], after, &whole[a])) {
+    fail("pad", "axis " + std::to_string(a) + " of " + to_string(x.shape()) + " padded by " +
+                    std::to_string(before) + " and " + std::to_string(after) +
+                    " is longer than any memory");
+  }
+  detail::check_size("pad", whole);
   return concat({full<T>(left, value), x, full<T>(right, value)}, static_cast<Size>(a));
 }
 namespace detail {
