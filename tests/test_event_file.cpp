@@ -163,6 +163,22 @@ TEST_CASE("an event file holds its version, then what was written, each with its
   CHECK(std::get<std::string>(tensor.at(8)) == long_text);
 }
 
+TEST_CASE("names and texts that are not UTF-8 are written as latin-1's characters in UTF-8") {
+  const Folder folder;
+  EventFile events(folder.path());
+  events.scalar("caf\xe9", 1, 1);
+  events.scalar("caf\xc3\xa9", 1, 2);
+  events.text("caf\xe9", "\xff", 3);
+  events.flush();
+  const auto records = records_of(read_whole_file(events.path()));
+  REQUIRE(records.size() == 4);
+  for (std::size_t i = 1; i < 4; ++i) {
+    const auto value = inside(inside(message(records[i]), 5), 1);
+    CHECK(std::get<std::string>(value.at(1)) == "caf\xc3\xa9");
+    if (i == 3) CHECK(std::get<std::string>(inside(value, 8).at(8)) == "\xc3\xbf");
+  }
+}
+
 TEST_CASE("two runs in one folder have two files, and a folder that cannot be is named") {
   const Folder folder;
   const EventFile a(folder.path()), b(folder.path());

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "unroll/models/data/text.hpp"
+
 namespace unroll {
 namespace {
 
@@ -46,6 +48,14 @@ std::string float_field(unsigned field, float value) {
 // Strings, and messages inside messages.
 std::string bytes_field(unsigned field, std::string_view bytes) {
   return key(field, Wire::bytes) + varint(bytes.size()) + std::string(bytes);
+}
+
+// A string, which has to be UTF-8 or TensorBoard stops there: other bytes are taken as latin-1.
+std::string string_field(unsigned field, std::string_view text) {
+  if (from_utf8(text)) return bytes_field(field, text);
+  std::u32string code_points;
+  for (const char c : text) code_points += static_cast<unsigned char>(c);
+  return bytes_field(field, to_utf8(code_points));
 }
 
 // Event: wall_time = 1, step = 2, file_version = 3, summary = 5.
@@ -104,7 +114,7 @@ EventFile::EventFile(const fs::path& folder) {
 
 void EventFile::scalar(std::string_view tag, double value, std::int64_t step) {
   // Summary.Value: tag = 1, simple_value = 2.
-  record(event(step, summary(bytes_field(1, tag) + float_field(2, static_cast<float>(value)))));
+  record(event(step, summary(string_field(1, tag) + float_field(2, static_cast<float>(value)))));
 }
 
 void EventFile::text(std::string_view tag, std::string_view text, std::int64_t step) {
@@ -113,9 +123,9 @@ void EventFile::text(std::string_view tag, std::string_view text, std::int64_t s
   // shape's dim = 2 has its size = 1.
   const std::string metadata = bytes_field(1, bytes_field(1, "text"));
   const std::string shape = bytes_field(2, number_field(1, 1));
-  const std::string tensor = number_field(1, 7) + bytes_field(2, shape) + bytes_field(8, text);
+  const std::string tensor = number_field(1, 7) + bytes_field(2, shape) + string_field(8, text);
   record(event(step,
-               summary(bytes_field(1, tag) + bytes_field(8, tensor) + bytes_field(9, metadata))));
+               summary(string_field(1, tag) + bytes_field(8, tensor) + bytes_field(9, metadata))));
 }
 
 void EventFile::record(std::string_view message) {
