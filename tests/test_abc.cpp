@@ -92,9 +92,33 @@ TEST_CASE("notes have the pitches of their octave, key and accidentals") {
   CHECK(shown("BEAF", "L:1/4\nK:Bb\n") == "70:16 63:16 69:16 65:16 ");  // B and E flat
   CHECK(shown("FfB", "L:1/4\nK:Em\n") == "66:16 78:16 71:16 ");         // one sharp
   CHECK(shown("^F _B ^^C __D =F") == "66:16 70:16 62:16 60:16 65:16 ");
-  // To the end of the bar, in its octave; then the key again.
-  CHECK(shown("^FFf|F =F", "L:1/4\nK:C\n") == "66:16 66:16 77:16 | 65:16 65:16 ");
+  // To the end of the bar, in all octaves; then the key again.
+  CHECK(shown("^FFf|F =F", "L:1/4\nK:C\n") == "66:16 66:16 78:16 | 65:16 65:16 ");
   CHECK(shown("=FF|F", "L:1/4\nK:G\n") == "65:16 65:16 | 66:16 ");
+}
+
+TEST_CASE("a note that is tied over the bar line keeps its accidental, and others do not") {
+  const auto pitches = [](const std::string& music) {
+    std::vector<std::vector<int>> all;
+    for (const AbcBar& bar : tune(music, "L:1/4\nK:C\n").bars) {
+      for (const AbcNote& note : bar.notes) all.push_back(note.pitches);
+    }
+    return all;
+  };
+  using Pitches = std::vector<std::vector<int>>;
+  CHECK(pitches("^F-|F F") == Pitches{{66}, {66}, {65}});
+  CHECK(pitches("^F|-F F") == Pitches{{66}, {66}, {65}});
+  CHECK(pitches("^F|F") == Pitches{{66}, {65}});
+  CHECK(pitches("^F-|f") == Pitches{{66}, {77}});
+  CHECK(pitches("[^F_B]-|[FB] B") == Pitches{{66, 70}, {66, 70}, {71}});
+  CHECK(pitches("^F-|=F") == Pitches{{66}, {65}});
+}
+
+TEST_CASE("a key may have accidentals of its own") {
+  CHECK(shown("CFcf", "L:1/4\nK:D =c\n") == "60:16 66:16 72:16 78:16 ");
+  CHECK(shown("BEF", "L:1/4\nK:D exp _b _e ^f\n") == "70:16 63:16 66:16 ");
+  CHECK(shown("CF", "L:1/4\nK:D exp ^f\n") == "60:16 66:16 ");
+  CHECK(shown("GB", "L:1/4\nK:Am ^g __b clef=treble\n") == "68:16 69:16 ");
 }
 
 TEST_CASE("notes have the lengths of unit, factor, broken rhythm and tuplet") {
@@ -112,6 +136,9 @@ TEST_CASE("notes have the lengths of unit, factor, broken rhythm and tuplet") {
   CHECK(tune("(2CD", "M:6/8\nL:1/8\nK:C\n").bars[0].length == 3 * abc_whole_note / 8);
   CHECK(tune("(5CDEFG", "M:6/8\nL:1/8\nK:C\n").bars[0].length == 3 * abc_whole_note / 8);
   CHECK(tune("(5CDEFG", "M:4/4\nL:1/8\nK:C\n").bars[0].length == 2 * abc_whole_note / 8);
+  CHECK(tune("(5CDEFG", "M:3/4\nL:1/8\nK:C\n").bars[0].length == 2 * abc_whole_note / 8);
+  CHECK(tune("(7CDEFGAB", "M:3/2\nL:1/8\nK:C\n").bars[0].length == 2 * abc_whole_note / 8);
+  CHECK(tune("(7CDEFGAB", "M:9/8\nL:1/8\nK:C\n").bars[0].length == 3 * abc_whole_note / 8);
 }
 
 TEST_CASE("chords, rests, ties, and what is passed over") {

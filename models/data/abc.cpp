@@ -146,7 +146,9 @@ int abc_key(std::string_view key) {
     std::transform(mode.begin(), mode.end(), mode.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
     const auto shift = [&]() -> std::optional<int> {
-      if (mode.empty() || mode.find('=') != std::string::npos) return 0;  // clef=bass and the like
+      if (mode.empty() || mode.find('=') != std::string::npos) return 0;  // clef=bass, =c
+      if (mode[0] == '^' || mode[0] == '_') return 0;                     // an accidental
+      if (mode == "exp") return -fifths;  // no signature but the accidentals that follow
       if (mode == "m") return -3;
       constexpr std::pair<std::string_view, int> modes[] = {{"maj", 0},  {"ion", 0},  {"min", -3},
                                                             {"aeo", -3}, {"mix", -1}, {"dor", -2},

@@ -8,7 +8,7 @@
 //
 // Read are the fields X T M L K P (others are passed over) in the header, on lines of the body and
 // inline; bars, repeats and variant endings; notes, rests, chords, accidentals (which last to the end of
-// the bar), octaves, lengths, broken rhythm, tuplets, ties; over slurs, grace notes, decorations, chord
+// the bar, in all octaves, and over it where a note is tied), octaves, lengths, broken rhythm, tuplets, ties; over slurs, grace notes, decorations, chord
 // symbols and comments the reader passes. Voices (V:) and overlays (&) are errors. A tune ends at an
 // empty line or at the next X:, and what stands between tunes is ignored.
 // Invariant: times are whole numbers of 1/161280 of a whole note, so that sums of lengths are exact.
@@ -66,7 +66,7 @@ struct AbcTune {
 /// The length of a bar of metre "6/8", "C", "C|"; 0 for "none" and "". Throws std::invalid_argument.
 [[nodiscard]] Size abc_metre(std::string_view metre);
 
-/// Sharps (positive) or flats of a key: "G" 1, "Am" 0, "Bb" -2, "D dorian" 0. Throws std::invalid_argument.
+/// Sharps (positive) or flats of a key: "G" 1, "Am" 0, "Bb" -2, "D dorian" 0; accidentals behind it are left to the reader. Throws std::invalid_argument.
 [[nodiscard]] int abc_key(std::string_view key);
 
 }  // namespace unroll

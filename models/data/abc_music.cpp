@@ -1,6 +1,7 @@
 #include "unroll/models/data/abc_music.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace unroll::detail {
 
@@ -13,6 +14,37 @@ constexpr std::array<int, 7> semitones{0, 2, 4, 5, 7, 9, 11};
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_note(char c) { return (c >= 'A' && c <= 'G') || (c >= 'a' && c <= 'g'); }
 bool is_accidental(char c) { return c == '^' || c == '_' || c == '='; }
+
+// What stands behind a key of its own: the ^c and =f of "D =f" or "D exp ^c", for a letter in all octaves.
+void add_accidentals(std::string_view key, std::array<int, 7>& signature) {
+  for (std::size_t at = 0; at < key.size();) {
+    const std::size_t begin = key.find_first_not_of(" \t", at);
+    if (begin == std::string_view::npos) return;
+    at = std::min(key.find_first_of(" \t", begin), key.size());
+    const std::string_view word = key.substr(begin, at - begin);
+    if (!is_accidental(word[0])) continue;
+    const std::size_t behind = word.find_first_not_of("^_=");
+    const std::size_t letter =
+        behind + 1 == word.size() && is_note(word[behind])
+            ? letters.find(word[behind] >= 'a' ? char(word[behind] - 'a' + 'A') : word[behind])
+            : std::string_view::npos;
+    int by = 0;
+    for (const char c : word.substr(0, behind)) by += c == '^' ? 1 : c == '_' ? -1 : 0;
+    if (letter == std::string_view::npos || by < -2 || by > 2) {
+      fail("K:", "\"" + std::string(word) + "\" is no accidental such as ^f, _b or =c");
+    }
+    signature[letter] = by;
+  }
+}
+
+// 6/8, 9/4, 12/8: groups of three.
+bool is_compound(std::string_view metre) {
+  int beats = 0;
+  for (const char c : metre.substr(0, metre.find('/'))) {
+    if (is_digit(c)) beats = std::min(10 * beats + (c - '0'), 1000);
+  }
+  return metre.find('/') != std::string_view::npos && beats > 3 && beats % 3 == 0;
+}
 
 // What a key signature does to a letter: with two sharps F and C are raised, with two flats B and E
 // lowered.
@@ -89,12 +121,15 @@ void AbcMusic::field(char name, std::string_view value, std::int64_t line) {
   try {
     if (name == 'M') {
       metre_ = abc_metre(value);
+      compound_ = is_compound(value);
       if (bar_.notes.empty()) bar_.metre = metre_;
     } else if (name == 'L') {
       unit_ = abc_metre(value);
       if (unit_ == 0 || unit_ > abc_whole_note) fail("L:", "no length such as 1/8");
     } else if (name == 'K') {
-      fifths_ = abc_key(value);
+      const int fifths = abc_key(value);
+      for (std::size_t k = 0; k < letters.size(); ++k) signature_[k] = by_signature(fifths, k);
+      add_accidentals(value, signature_);
       accidentals_ = {};
     } else if (name == 'P') {
       bar_.opens_section = true;
@@ -175,7 +210,7 @@ void AbcMusic::close_bar(bool closes_repeat, bool opens_repeat, bool section) {
     bar_.closes_repeat = closes_repeat;
     bar_.closes_section = section;
     tune_.bars.push_back(std::move(bar_));
-    accidentals_ = {};
+    before_ = std::exchange(accidentals_, {});
   } else {
     // Two bar lines with nothing between them count as one.
     if (!tune_.bars.empty()) {
@@ -256,8 +291,7 @@ void AbcMusic::parenthesis() {
   if (!is_digit(peek())) return;
   const Size p = number(9, "a tuplet");
   if (p < 2) reject("a tuplet of 2 to 9 notes");
-  const bool compound = metre_ > 0 && metre_ % (3 * abc_whole_note / 8) == 0;
-  Size q = p == 3 || p == 6 ? 2 : p == 2 || p == 4 || p == 8 ? 3 : compound ? 3 : 2;
+  Size q = p == 3 || p == 6 ? 2 : p == 2 || p == 4 || p == 8 || compound_ ? 3 : 2;
   Size r = p;
   if (take(':')) {
     if (is_digit(peek())) q = number(16, "the time of a tuplet");
@@ -314,9 +348,16 @@ int AbcMusic::pitch() {
     if (octave < 0 || octave > 9) reject("a note between C,,,,, and g'''");
     ++at_;
   }
-  auto& in_bar = accidentals_[letter][std::size_t(octave)];
+  auto& in_bar = accidentals_[letter];
   if (accidental) in_bar = accidental;
-  const int key = 12 * octave + semitones[letter] + in_bar.value_or(by_signature(fifths_, letter));
+  const int natural = 12 * octave + semitones[letter];
+  int key = natural + in_bar.value_or(signature_[letter]);
+  // A note that is tied over the bar line keeps its accidental.
+  if (!in_bar && before_[letter] && bar_.notes.empty() && !tune_.bars.empty()) {
+    const AbcNote& last = tune_.bars.back().notes.back();
+    const int tied = natural + *before_[letter];
+    if (last.tied && std::ranges::find(last.pitches, tied) != last.pitches.end()) key = tied;
+  }
   if (key < 0 || key > 127) reject("a note between C,,,,, and g'''");
   return key;
 }

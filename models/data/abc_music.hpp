@@ -63,9 +63,11 @@ class AbcMusic {
   std::int64_t line_ = 0;
 
   Size metre_ = 0, unit_ = 0;
-  int fifths_ = 0;
+  bool compound_ = false;           // of the metre: 6/8, 9/8, 12/8 and their like
+  std::array<int, 7> signature_{};  // what the key does to each letter
   AbcBar bar_;
-  std::array<std::array<std::optional<int>, 12>, 7> accidentals_{};  // in this bar: letter, octave
+  std::array<std::optional<int>, 7> accidentals_{};  // in this bar, of a letter in all octaves
+  std::array<std::optional<int>, 7> before_{};       // at the end of the bar before
   struct {
     Size left = 0, numerator = 1, denominator = 1;
   } tuplet_;
