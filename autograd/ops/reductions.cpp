@@ -1,6 +1,9 @@
 // Sums, extremes and what is composed from them.
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/kernels/softmax.hpp"
@@ -50,17 +53,19 @@ Size reduced_count(const Var<T>& x, unsigned mask) {
 template <class T>
 Var<T> as_rows(const Var<T>& x, unsigned mask) {
   const Shape shape = x.shape();
-  std::vector<Size> order;
+  std::array<Size, Shape::max_rank> axes{};
+  std::size_t count = 0;
   Shape flat;
   for (const bool reduced : {false, true}) {
     for (std::size_t i = 0; i < shape.rank(); ++i) {
       if ((mask >> i & 1) != reduced) continue;
-      order.push_back(static_cast<Size>(i));
+      axes[count++] = static_cast<Size>(i);
       if (!reduced) flat.push_back(shape[i]);
     }
   }
   flat.push_back(reduced_count(x, mask));
-  const Var<T> last = std::ranges::is_sorted(order) ? x : permute(x, std::span<const Size>(order));
+  const std::span<const Size> order(axes.data(), count);
+  const Var<T> last = std::ranges::is_sorted(order) ? x : permute(x, order);
   return flat == last.shape() ? last : reshape(last, flat);
 }
 

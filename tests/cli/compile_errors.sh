@@ -17,7 +17,7 @@ EOF
   cat >>program.cpp
   "${compiler[@]}" program.cpp >out 2>err </dev/null
 }
-near_the_top() { head -n "$lines" err | grep -qF -- "$1"; }
+near_the_top() { grep -qF -- "$1" <(head -n "$lines" err); }
 says() {  # SENTENCE HEADER...
   local sentence="$1"
   shift
