@@ -18,7 +18,9 @@ namespace unroll::detail {
 template <std::size_t>
 struct AnyMember {
   template <class X>
-  operator X() const;
+  operator X() const {
+    __builtin_unreachable();  // only asked for its type; clang wants a body
+  }
 };
 template <class M>
 struct AnyBase {
@@ -63,7 +65,9 @@ constexpr std::size_t member_count() {
 template <class... X>
 struct Members {};
 template <class... X>
-Members<X...> members(const X&...);
+Members<X...> members(const X&...) {
+  return {};
+}
 
 template <class M>
 auto members_of(const M& m) {

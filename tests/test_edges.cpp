@@ -491,9 +491,10 @@ TEST_CASE_TEMPLATE("gelu keeps its digits where it is small", T, float, double) 
                                                      {-3, -0.00404969409489031281},
                                                      {-5, -1.43325786e-6},
                                                      {-9, -1.01572808e-18}};
-  for (const auto& [x, y] : table) {
-    CAPTURE(x);
-    CHECK(static_cast<double>(gelu(Var<T>(x)).item()) == doctest::Approx(y).epsilon(1e-6));
+  for (const auto& point : table) {
+    CAPTURE(point.first);
+    CHECK(static_cast<double>(gelu(Var<T>(point.first)).item()) ==
+          doctest::Approx(point.second).epsilon(1e-6));
   }
   CHECK(
       std::abs(static_cast<double>(normal_cdf(Var<T>(-1)).item()) / 0.158655253931457051414767454 -

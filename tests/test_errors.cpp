@@ -7,6 +7,7 @@
 
 #include "unroll/autograd/autograd.hpp"
 #include "unroll/autograd/check.hpp"
+#include "unroll/autograd/random.hpp"
 
 using namespace unroll;
 using V = Var<double>;

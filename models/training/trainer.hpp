@@ -58,8 +58,8 @@ constexpr bool check_result() {
 }
 template <class Loss, class M, class B>
 constexpr bool check_loss() {
-  constexpr bool callable = check_result<Loss, const M&, const B&, const Key&>() |
-                            check_result<Loss, const M&, const B&>();
+  constexpr bool with_key = check_result<Loss, const M&, const B&, const Key&>(),
+                 without = check_result<Loss, const M&, const B&>(), callable = with_key || without;
   static_assert(
       callable,
       "a loss is called as loss(model, batch, key) or loss(model, batch), with the model and "
