@@ -443,7 +443,7 @@ TEST_CASE("Sizes whose product no memory holds are refused, with the op and the 
   const V column = broadcast_to(one, {many, 1}), row = broadcast_to(one, {1, many});
   expect([&] { return column + row; }, {"[add]", "[4294967296, 4294967296]"});
   const V wide = zeros<double>({3, 0});
-  CHECK(zeros<float>({0, many, many}).size() == 0);
+  CHECK(zeros<float>({0, many}).size() == 0);
   CHECK(reshape(wide, {0, many}).size() == 0);
 }
 

@@ -86,6 +86,7 @@ void write_header(Pen& pen, const TuneRequest& request) {
       c = i < most_draws ? pen.draw() : U'K';
     if (c == U'K' || lines >= most_lines) break;
     if (c == U'%') {
+      pen.write(c);  // or what follows could become a field
       rest_of_line();
     } else {
       line(char(c), c == U'M' ? request.metre : "");
