@@ -13,7 +13,15 @@ void fail_state(const char* optimizer, const char* option) {
                       " needs a state that this optimiser was made without; set it when making it");
 }
 
+void check_rate(const char* optimizer, double rate) {
+  if (!(rate >= 0)) {
+    fail(optimizer,
+         "a learning rate, or its scale, is " + std::to_string(rate) + "; it must not be negative");
+  }
+}
 void check_groups(const char* optimizer, const ParameterGroups& groups, std::size_t parameters) {
+  for (const ParameterSettings& settings : groups)
+    check_rate(optimizer, settings.learning_rate_scale);
   if (groups.empty() || groups.size() == parameters) return;
   fail(optimizer, "there are settings for " + std::to_string(groups.size()) +
                       " parameters, but the model has " + std::to_string(parameters) +
@@ -25,18 +33,12 @@ namespace {
 void check_share(const char* optimizer, const char* option, double x) {
   if (!(x >= 0 && x < 1)) fail(optimizer, std::string(option) + " must be in [0, 1)");
 }
-void check_rate(const char* optimizer, double rate) {
-  if (!(rate >= 0)) {
-    fail(optimizer, "the learning rate is " + std::to_string(rate) + "; it must not be negative");
-  }
-}
 
 }  // namespace
 
 // ---- SGD ----------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const SgdOptions& o) {
-  check_rate(optimizer, o.learning_rate);
   if (o.nesterov == Nesterov::yes && !(o.momentum > 0)) {
     fail(optimizer, "Nesterov's method needs a momentum above 0");
   }
@@ -65,12 +67,10 @@ void update(const SgdOptions& options, double, Var<T>& p, const Var<T>& g, Var<T
 // ---- Adam, AdamW --------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const AdamOptions& o) {
-  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "beta1", o.beta1);
   check_share(optimizer, "beta2", o.beta2);
 }
 void check_options(const char* optimizer, const AdamWOptions& o) {
-  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "beta1", o.beta1);
   check_share(optimizer, "beta2", o.beta2);
 }
@@ -140,7 +140,6 @@ void update(const AdamWOptions& o, double count, Var<T>& p, const Var<T>& g, Var
 // ---- RMSProp ------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const RmsPropOptions& o) {
-  check_rate(optimizer, o.learning_rate);
   check_share(optimizer, "smoothing", o.smoothing);
   if (!(o.momentum >= 0)) fail(optimizer, "momentum must not be negative");
 }
@@ -198,7 +197,6 @@ void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, V
 // ---- Adagrad ------------------------------------------------------------------------------------
 
 void check_options(const char* optimizer, const AdagradOptions& o) {
-  check_rate(optimizer, o.learning_rate);
   if (!(o.learning_rate_decay >= 0)) fail(optimizer, "learning_rate_decay must not be negative");
 }
 

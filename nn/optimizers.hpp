@@ -90,6 +90,7 @@ void update(const AdagradOptions& o, double count, Var<T>& p, const Var<T>& g, V
 
 [[noreturn]] void fail_shapes(const char* optimizer, const Shape& p, const Shape& g);
 [[noreturn]] void fail_state(const char* optimizer, const char* option);
+void check_rate(const char* optimizer, double rate);
 void check_groups(const char* optimizer, const ParameterGroups& groups, std::size_t parameters);
 
 template <class Options>
@@ -125,12 +126,17 @@ void check_gradient(const char* optimizer, const ParameterGroups& groups, const 
 template <class Options, class M, class... States>
 void step_all(const char* optimizer, const Options& options, const ParameterGroups& groups,
               double count, M& model, const M& gradient, States&... states) {
+  check_rate(optimizer, options.learning_rate);
   check_options(optimizer, options);
   (check_gradient(optimizer, groups, model, gradient, states), ...);
   std::size_t i = 0;
-  tree_for_each([&](auto& p, const auto& g,
-                    auto&... s) { update(options_of(groups, i++, options), count, p, g, s...); },
-                model, gradient, states...);
+  tree_for_each(
+      [&](auto& p, const auto& g, auto&... s) {
+        const std::size_t parameter = i++;
+        const bool frozen = !groups.empty() && groups[parameter].learning_rate_scale == 0;
+        if (!frozen) update(options_of(groups, parameter, options), count, p, g, s...);
+      },
+      model, gradient, states...);
 }
 
 // For a state that is not in use yet: each array shows one zero.

@@ -328,7 +328,7 @@ TEST_CASE("A step that cannot be taken changes nothing") {
   CHECK_THROWS_AS(adagrad.step(model, before), std::invalid_argument);
   Sgd sgd(model, {.learning_rate = -0.1});
   CHECK(message_of([&] { sgd.step(model, before); }) ==
-        "[Sgd] the learning rate is -0.100000; it must not be negative");
+        "[Sgd] a learning rate, or its scale, is -0.100000; it must not be negative");
   for (auto check : {+[](Linear<double> m) { Adam(m, {.learning_rate = -1}).step(m, m); },
                      +[](Linear<double> m) { AdamW(m, {.learning_rate = -1}).step(m, m); },
                      +[](Linear<double> m) { RmsProp(m, {.learning_rate = -1}).step(m, m); },
@@ -341,6 +341,28 @@ TEST_CASE("A step that cannot be taken changes nothing") {
         "this "
         "model?");
   CHECK(model.weight.to_vector() == before.weight.to_vector());
+}
+
+TEST_CASE("A parameter whose learning rate is scaled by 0 stays as it is, and so does its state") {
+  const Linear<double> start = Linear<double>::make(Key(1), 3, 2);
+  const ParameterGroups groups = parameter_groups(start, [](const std::string& name, const Shape&) {
+    return ParameterSettings{.learning_rate_scale = name == "bias" ? 0.0 : 1.0};
+  });
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Linear<double> gradient{ones<double>({2, 3}), full<double>({2}, nan)};
+  Linear<double> model = start;
+  const auto stays = [&](auto optimizer, const auto& state) {
+    model = start;
+    optimizer.step(model, gradient);
+    CHECK(model.bias.to_vector() == start.bias.to_vector());
+    CHECK((optimizer.*state).bias.to_vector() == std::vector<double>{0, 0});
+    CHECK(model.weight.to_vector() != start.weight.to_vector());
+  };
+  stays(Sgd(start, {.momentum = 0.9}, groups), &Sgd<Linear<double>>::velocity);
+  stays(Adam(start, {}, groups), &Adam<Linear<double>>::first_moment);
+  stays(AdamW(start, {}, groups), &AdamW<Linear<double>>::second_moment);
+  Sgd negative(start, {}, ParameterGroups(2, {.learning_rate_scale = -1}));
+  CHECK_THROWS_AS(negative.step(model, start), std::invalid_argument);
 }
 
 TEST_CASE("The moving average of weights, plain and with its warm-up") {
