@@ -159,6 +159,22 @@ void check_rows(const State& state, Size batch) {
       state);
 }
 
+// Throws where the state is of another batch than a step [B, in] of the input: sizes of 1 would broadcast without a word.
+template <class State>
+void check_batch(const Shape& xs, std::size_t batch_axis, const State& state) {
+  if (xs.rank() < batch_axis + 2) return;  // one sequence, without an axis for more
+  const Size batch = xs[batch_axis];
+  tree_for_each(
+      [&](const auto& part) {
+        if (part.rank() < 2 || part.size(0) == batch) return;
+        fail("unroll", "xs " + to_string(xs) +
+                           (batch_axis == 1 ? " is [T, B, in]" : " is [B, in] at each step") +
+                           ", so B = " + std::to_string(batch) + "; the state has " +
+                           std::to_string(part.size(0)) + (part.size(0) == 1 ? " row" : " rows"));
+      },
+      state);
+}
+
 // Steps with the same sequences running, which are the rows of `rows`; outputs are added as rows.
 template <class T, class State, class Cell>
 State run_stretch(const Cell& cell, const Var<T>& rows, const PackedLayout::Stretch& stretch,
@@ -282,6 +298,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
                       {.hoist = options.hoist, .key = options.key});
     return {unpack(run.outputs, xs.size(0)), std::move(run.state)};
   }
+  detail::check_batch(xs.shape(), 1, state);
   if constexpr (SequenceLayer<Layer, Var<T>, State>) {
     return layer.run(xs, state, options);
   } else {
@@ -305,6 +322,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<Var<T>, State> unroll(const Layer& layer, const std::vector<Var<T>>& xs,
                                              const State& state,
                                              const UnrollOptions& options = {}) {
+  if (!xs.empty()) detail::check_batch(xs[0].shape(), 0, state);
   if constexpr (!SequenceLayer<Layer, Var<T>, State>) {
     if (!options.lengths)
       return detail::stack_outputs(detail::run_vector<detail::PooledSteps>(layer, xs, state));
@@ -318,6 +336,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
                                                                 const std::vector<Var<T>>& xs,
                                                                 const State& state,
                                                                 const UnrollOptions& options = {}) {
+  if (!xs.empty()) detail::check_batch(xs[0].shape(), 0, state);
   if constexpr (!SequenceLayer<Layer, Var<T>, State>) {
     if (!options.lengths) return detail::run_vector<detail::StepVector>(layer, xs, state);
   }
@@ -329,6 +348,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
                                                                 const Var<T>& xs,
                                                                 const State& state,
                                                                 const UnrollOptions& options = {}) {
+  detail::check_batch(xs.shape(), 1, state);
   if constexpr (!SequenceLayer<Layer, Var<T>, State>) {
     if (!options.lengths) return detail::run_array<detail::StepVector>(layer, xs, state, options);
   }

@@ -299,3 +299,35 @@ TEST_CASE("Parameters and probe are differentiated in one reading") {
   CHECK(distance(d_cell.weight_ih, matmul(transpose(flat_z), flat_x)) < 1e-13);
   CHECK(value.rank() == 0);
 }
+
+TEST_CASE("A state of another batch than the input's is refused, sizes of 1 too") {
+  const auto cell = Elman<double>::make(Key(1), 20, 30);
+  const auto message = [&](const auto& xs, const auto& state) -> std::string {
+    try {
+      (void)unroll::unroll(cell, xs, state);
+    } catch (const std::invalid_argument& e) {
+      return e.what();
+    }
+    return "nothing was thrown";
+  };
+  using V = Var<double>;
+  CHECK(message(zeros<double>({100, 1, 20}), zeros<double>({100, 30})) ==
+        "[unroll] xs [100, 1, 20] is [T, B, in], so B = 1; the state has 100 rows");
+  CHECK(message(zeros<double>({7, 4, 20}), zeros<double>({1, 30})) ==
+        "[unroll] xs [7, 4, 20] is [T, B, in], so B = 4; the state has 1 row");
+  CHECK(message(zeros<double>({4, 7, 20}), zeros<double>({4, 30})) ==
+        "[unroll] xs [4, 7, 20] is [T, B, in], so B = 7; the state has 4 rows");
+  CHECK(message(std::vector<V>(3, zeros<double>({4, 20})), zeros<double>({1, 30})) ==
+        "[unroll] xs [4, 20] is [B, in] at each step, so B = 4; the state has 1 row");
+  const auto lstm = Lstm<double>::make(Key(1), 20, 30);
+  const LstmState<double> state{zeros<double>({4, 30}), zeros<double>({1, 30})};
+  CHECK_THROWS_AS((void)unroll::unroll(lstm, zeros<double>({7, 4, 20}), state),
+                  std::invalid_argument);
+  CHECK_THROWS_AS((void)unroll_steps(lstm, zeros<double>({7, 4, 20}), state),
+                  std::invalid_argument);
+  CHECK(
+      unroll::unroll(cell, zeros<double>({7, 4, 20}), broadcast_to(zeros<double>({1, 30}), {4, 30}))
+          .outputs.shape() == Shape{7, 4, 30});
+  CHECK(unroll::unroll(cell, zeros<double>({7, 20}), zeros<double>({30})).outputs.shape() ==
+        Shape{7, 30});
+}

@@ -145,11 +145,14 @@ TEST_CASE(
 TEST_CASE("Shapes that a sequence does not stand for run as steps") {
   const auto cell = Gru<double>::make(Key(1), 3, 4);
   const auto xs = normal<double>(Key(2), {5, 2, 3});
-  const Var<double> one_state = normal<double>(Key(3), {1, 4});  // broadcasts over the batch
+  // A row for all sequences is no state of the batch: it is broadcast before.
+  const Var<double> one_state = normal<double>(Key(3), {1, 4}),
+                    both = broadcast_to(one_state, {2, 4});
   CHECK_FALSE(cell.sequence(cell.project(xs), one_state).has_value());
-  const auto run = unroll::unroll(cell, xs, one_state);
+  CHECK_THROWS_AS((void)unroll::unroll(cell, xs, one_state), std::invalid_argument);
+  const auto run = unroll::unroll(cell, xs, both);
   CHECK(run.outputs.shape() == Shape{5, 2, 4});
-  CHECK(distance(run.outputs, stack(unroll_steps(cell, xs, one_state).outputs)) < 1e-14);
+  CHECK(distance(run.outputs, stack(unroll_steps(cell, xs, both).outputs)) < 1e-14);
   const Var<double> flat = normal<double>(Key(2), {5, 3});  // no batch
   CHECK(unroll::unroll(cell, flat, zeros<double>({4})).outputs.shape() == Shape{5, 4});
 }
