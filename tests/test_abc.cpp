@@ -112,6 +112,8 @@ TEST_CASE("a note that is tied over the bar line keeps its accidental, and other
   CHECK(pitches("^F-|f") == Pitches{{66}, {77}});
   CHECK(pitches("[^F_B]-|[FB] B") == Pitches{{66, 70}, {66, 70}, {71}});
   CHECK(pitches("^F-|=F") == Pitches{{66}, {65}});
+  CHECK(pitches("^F-|F-|F") == Pitches{{66}, {66}, {66}});
+  CHECK(pitches("^F|F-|F") == Pitches{{66}, {65}, {65}});
 }
 
 TEST_CASE("a key may have accidentals of its own") {

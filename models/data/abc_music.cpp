@@ -1,7 +1,6 @@
 #include "unroll/models/data/abc_music.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace unroll::detail {
 
@@ -37,10 +36,11 @@ void add_accidentals(std::string_view key, std::array<int, 7>& signature) {
   }
 }
 
-// 6/8, 9/4, 12/8: groups of three.
+// 6/8, 9/4, 12/8: groups of three; not 3+4/8.
 bool is_compound(std::string_view metre) {
   int beats = 0;
   for (const char c : metre.substr(0, metre.find('/'))) {
+    if (c == '+') return false;
     if (is_digit(c)) beats = std::min(10 * beats + (c - '0'), 1000);
   }
   return metre.find('/') != std::string_view::npos && beats > 3 && beats % 3 == 0;
@@ -130,7 +130,7 @@ void AbcMusic::field(char name, std::string_view value, std::int64_t line) {
       const int fifths = abc_key(value);
       for (std::size_t k = 0; k < letters.size(); ++k) signature_[k] = by_signature(fifths, k);
       add_accidentals(value, signature_);
-      accidentals_ = {};
+      accidentals_ = before_ = {};
     } else if (name == 'P') {
       bar_.opens_section = true;
     } else if (name == 'V') {
@@ -210,7 +210,10 @@ void AbcMusic::close_bar(bool closes_repeat, bool opens_repeat, bool section) {
     bar_.closes_repeat = closes_repeat;
     bar_.closes_section = section;
     tune_.bars.push_back(std::move(bar_));
-    before_ = std::exchange(accidentals_, {});
+    for (std::size_t k = 0; k < letters.size(); ++k) {  // a tie may go over several bar lines
+      if (accidentals_[k]) before_[k] = accidentals_[k];
+    }
+    accidentals_ = {};
   } else {
     // Two bar lines with nothing between them count as one.
     if (!tune_.bars.empty()) {

@@ -67,7 +67,7 @@ class AbcMusic {
   std::array<int, 7> signature_{};  // what the key does to each letter
   AbcBar bar_;
   std::array<std::optional<int>, 7> accidentals_{};  // in this bar, of a letter in all octaves
-  std::array<std::optional<int>, 7> before_{};       // at the end of the bar before
+  std::array<std::optional<int>, 7> before_{};       // the last ones in the bars before
   struct {
     Size left = 0, numerator = 1, denominator = 1;
   } tuplet_;
