@@ -611,9 +611,6 @@ const Var<T>& whole_of(const PartsOf<N, Other>& x) {
                 "parts: of an array of the other arguments' element type");
   return x.whole;
 }
-}  // namespace detail
-
-namespace detail {
 // Is a copy of f good for as long as it is kept? Compilers refuse to make references and pointers out of bytes in a constant.
 template <class F>
 concept OwnsCaptures = std::is_empty_v<F> ||(std::is_trivially_copyable_v<F>&& requires {

@@ -162,6 +162,8 @@ class Axes {
     for (Size a : axes) add(a);
   }
 
+  [[nodiscard]] bool all() const { return all_; }  // none was named
+
   // Bit i is set when axis i is meant; throws on an axis out of range or named twice.
   [[nodiscard]] unsigned mask(std::string_view op, std::size_t rank) const {
     if (all_) return (1U << rank) - 1;

@@ -21,11 +21,6 @@ void check_open(const char* op, const Var<T>& mask) {
   }
 }
 
-template <class T>
-bool all_finite(const Var<T>& x) {
-  return std::isfinite(sum(stop_gradient(x)).item());
-}
-
 // Weights [..., n, S] of scores, exactly 0 where the mask is: what stands there is replaced.
 template <class T>
 Var<T> masked_softmax(const Var<T>& scores, const std::optional<Var<T>>& mask) {
@@ -50,11 +45,12 @@ template <class T>
 Attended<T> attend(const Var<T>& query, const Var<T>& keys, const Var<T>& values,
                    const Var<T>& mask) {
   const Var<T> open = mask.rank() == 0 ? expand(mask, 0) : mask;
-  const Var<T> scores = all_finite(keys) ? matmul(query, transpose(keys))
-                                         : masked_product(query, transpose(keys), expand(open, -2));
+  const Var<T> scores = detail::all_finite(keys)
+                            ? matmul(query, transpose(keys))
+                            : masked_product(query, transpose(keys), expand(open, -2));
   const Var<T> weights = masked_softmax(scores, std::optional(open));
-  return {all_finite(values) ? matmul(weights, values)
-                             : masked_product(weights, values, expand(open, -1)),
+  return {detail::all_finite(values) ? matmul(weights, values)
+                                     : masked_product(weights, values, expand(open, -1)),
           weights};
 }
 

@@ -1,8 +1,5 @@
 #include "unroll/nn/layer_norm.hpp"
 
-#include <algorithm>
-#include <cmath>
-
 #include "unroll/autograd/elementwise.hpp"
 
 namespace unroll {
@@ -16,7 +13,7 @@ Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, dou
   }
   Var<T> centred = centre(x, {-1}), e(epsilon);
   Var<T> variance = mean(square(centred), {-1}, KeepDims::yes);
-  if (!std::ranges::all_of(variance.to_vector(), [](T v) { return std::isfinite(v); })) {
+  if (!detail::all_finite(variance)) {
     // Squares of numbers this large are infinite: each such row is divided by a power of two, and its ε with it.
     const Var<T> unit = maximum(detail::power_of_two_below(centred, {-1}), 1);
     centred = centred / unit;

@@ -7,8 +7,8 @@
 //
 // On disk: the length of the header (u64), the header as JSON, the raw data, all little-endian;
 // offsets count from the end of the header. What is read has passed every check: names are unique,
-// each tensor has exactly the bytes that its dtype and shape ask for, and the tensors tile the data
-// without overlap, hole or rest. A hostile file costs memory in proportion to its size, no more.
+// each tensor has exactly the bytes that its dtype and shape ask for (where its dtype is known here: others are
+// handed on as bytes), and the tensors tile the data without overlap, hole or rest. A hostile file costs memory in proportion to its size, no more.
 #pragma once
 
 #include <cstddef>

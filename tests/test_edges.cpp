@@ -79,13 +79,11 @@ TEST_CASE_TEMPLATE("A number added to all logits changes no loss", T, float, dou
     const Indices one(std::vector<std::int64_t>{1});
     const Var<T> halves(Shape{1, 2}, {T(0.5), T(0.5)});
     using Loss = std::function<Var<T>(const Var<T>&)>;
-    const std::vector<Loss> losses{
-        [&](const Var<T>& x) { return cross_entropy(x, one); },
-        [&](const Var<T>& x) { return nll(log_softmax(x), one); },
-        [&](const Var<T>& x) { return cross_entropy(x, one, {.label_smoothing = 0.0}); },
-        [&](const Var<T>& x) {
-          return -sum(log_softmax(x, 1) * Var<T>(Shape{1, 2}, {0, 1}));
-        }};
+    const std::vector<Loss> losses{[&](const Var<T>& x) { return cross_entropy(x, one); },
+                                   [&](const Var<T>& x) { return nll(log_softmax(x), one); },
+                                   [&](const Var<T>& x) {
+                                     return -sum(log_softmax(x, 1) * Var<T>(Shape{1, 2}, {0, 1}));
+                                   }};
     for (const Loss& loss : losses) {
       CHECK(largest_error(loss(z), {log_2}) < digits<T>);
       CHECK(largest_error(grad(loss)(z), {0.5, -0.5}) < digits<T>);
@@ -366,7 +364,7 @@ TEST_CASE_TEMPLATE("pow has C's special values, and its digits everywhere", T, f
   const auto p = [](double x, double y) {
     const Var<T> many = pow(full<T>({19}, static_cast<T>(x)), full<T>({19}, static_cast<T>(y)));
     const auto values = many.to_vector();
-    for (const T v : values) CHECK((v == values[0] || std::isnan(v)));
+    for (const T v : values) CHECK((v == values[0] || (std::isnan(v) && std::isnan(values[0]))));
     return static_cast<double>(values[0]);
   };
   const double i = inf<double>, n = nan_of<double>;

@@ -440,11 +440,26 @@ TEST_CASE("Sizes whose product no memory holds are refused, with the op and the 
   expect([&] { return repeat(ten, Size{1} << 62, 0); }, {"[repeat]", "[10, 4611686018427387904]"});
   expect([&] { return repeat(ten, -1, 0); }, {"[repeat]", "[10]", "-1 times"});
   expect([&] { return pad(ten, 0, std::numeric_limits<Size>::max(), 0); }, {"[pad]", "[10]"});
+  expect([&] { return repeat(zeros<double>({0, 4}), Size{1} << 62, 1); }, {"[repeat]", "[0, 4]"});
   const V column = broadcast_to(one, {many, 1}), row = broadcast_to(one, {1, many});
   expect([&] { return column + row; }, {"[add]", "[4294967296, 4294967296]"});
+  expect([&] { return matmul(column, row); }, {"[matmul]", "[4294967296, 4294967296]"});
+  expect([&] { return linear(column, column); }, {"[linear]", "[4294967296, 4294967296]"});
+  expect(
+      [&] {
+        return concat({broadcast_to(one, {huge / 4, 1}), broadcast_to(one, {huge / 4, 1})});
+      },
+      {"[concat]"});
   const V wide = zeros<double>({3, 0});
   CHECK(zeros<float>({0, many}).size() == 0);
   CHECK(reshape(wide, {0, many}).size() == 0);
+}
+
+TEST_CASE("An axis that squeeze is told to remove has size 1") {
+  expect([] { return squeeze(array({5}), 0); }, {"[squeeze]", "axis 0 of [5]"});
+  expect([] { return squeeze(array({1, 5}), {0, 1}); }, {"[squeeze]", "axis 1 of [1, 5]"});
+  CHECK(squeeze(array({1, 5})).shape() == Shape{5});
+  CHECK(squeeze(array({1, 1}), {0, 1}).shape() == Shape{});
 }
 
 TEST_CASE("Steps of slices may be as large as a number can be") {

@@ -221,6 +221,9 @@ Var<T> sum_all(const Var<T>& x) {
 // Sum of rows: row i of g is added to row rows(i) of zeros [n, ...]; the adjoint of `take`.
 template <class T>
 Var<T> scatter_rows(const Var<T>& g, const Indices& rows, Size n);
+// Is no element NaN or infinite?
+template <class T>
+bool all_finite(const Var<T>& x);
 // For each row along the axes the largest power of two up to its largest |x|, or 1 where that is 0 or not finite; a constant.
 template <class T>
 Var<T> power_of_two_below(const Var<T>& x, const Axes& axes);

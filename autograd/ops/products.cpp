@@ -45,6 +45,8 @@ struct MatMul {
     std::size_t rank = 0;
     if (x.rank == 2) sizes[rank++] = m;
     if (y.rank == 2) sizes[rank++] = n;
+    if ((m | n) >> 30) [[unlikely]]  // of operands that are broadcast
+      detail::check_size("matmul", Shape::checked(sizes, rank));
     Block* out = detail::new_result<T>(tape, sizes, rank);
     if (y.rank == 2 && y.contiguous) {
       detail::gemm_by_matrix(m, matrix<T>(&x), y, false, out->data<T>(), n);
@@ -101,6 +103,8 @@ struct Linear {
     Size sizes[Shape::max_rank], rows = 1;
     for (std::size_t i = 0; i + 1 < x.rank; ++i) rows *= sizes[i] = x.sizes()[i];
     sizes[x.rank - 1u] = out;
+    if ((rows | out) >> 30) [[unlikely]]  // of operands that are broadcast
+      detail::check_size("linear", Shape::checked(sizes, x.rank));
     Block* y = detail::new_result<T>(tape, sizes, x.rank);
     T* c = y->data<T>();
     Ref whole_bias;

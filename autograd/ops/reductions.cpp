@@ -402,6 +402,12 @@ Var<T> norm(const Var<T>& x, const Axes& axes, KeepDims keep) {
 }
 namespace detail {
 template <class T>
+bool all_finite(const Var<T>& x) {
+  const Ref b = contiguous(x.handle().block());
+  const T* const p = b->data<T>();
+  return std::all_of(p, p + b->size(), [](T e) { return std::isfinite(e); });
+}
+template <class T>
 Var<T> power_of_two_below(const Var<T>& x, const Axes& axes) {
   const Var<T> top = max(abs(stop_gradient(x)), axes, KeepDims::yes);
   std::vector<T> scale = top.to_vector();
@@ -439,6 +445,7 @@ template Var<float> logsumexp(const Var<float>&, const Axes&, KeepDims);
 template Var<float> norm(const Var<float>&, const Axes&, KeepDims);
 template Var<float> var(const Var<float>&, const Axes&, Size, KeepDims);
 template Var<float> centre(const Var<float>&, const Axes&);
+template bool detail::all_finite(const Var<float>&);
 template Var<float> detail::power_of_two_below(const Var<float>&, const Axes&);
 template Var<float> cumsum(const Var<float>&, Size);
 template Var<float> softmax(const Var<float>&, Size);
@@ -454,6 +461,7 @@ template Var<double> logsumexp(const Var<double>&, const Axes&, KeepDims);
 template Var<double> norm(const Var<double>&, const Axes&, KeepDims);
 template Var<double> var(const Var<double>&, const Axes&, Size, KeepDims);
 template Var<double> centre(const Var<double>&, const Axes&);
+template bool detail::all_finite(const Var<double>&);
 template Var<double> detail::power_of_two_below(const Var<double>&, const Axes&);
 template Var<double> cumsum(const Var<double>&, Size);
 template Var<double> softmax(const Var<double>&, Size);

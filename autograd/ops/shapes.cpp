@@ -172,10 +172,9 @@ template <Real T>
 Var<T> squeeze(const Var<T>& x, const Axes& axes) {
   const Shape old = x.shape();
   const unsigned mask = axes.mask("squeeze", old.rank());
-  const bool all = mask == (1U << old.rank()) - 1;
   Shape shape;
   for (std::size_t i = 0; i < old.rank(); ++i) {
-    if (!(mask >> i & 1) || (all && old[i] != 1)) {
+    if (!(mask >> i & 1) || (axes.all() && old[i] != 1)) {
       shape.push_back(old[i]);
     } else if (old[i] != 1) {
       fail("squeeze",
@@ -224,7 +223,10 @@ Var<T> repeat(const Var<T>& x, Size times, Size axis) {
   Shape merged = wide;
   wide.insert(a + 1, times);
   detail::check_size("repeat", wide);
-  merged[a] *= times;
+  if (__builtin_mul_overflow(merged[a], times, &merged[a])) {  // beside an axis of size 0
+    fail("repeat", "axis " + std::to_string(a) + " of " + to_string(x.shape()) + " repeated " +
+                       std::to_string(times) + " times is longer than any number");
+  }
   return reshape(broadcast_to(expand(x, static_cast<Size>(a) + 1), wide), merged);
 }
 

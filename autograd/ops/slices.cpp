@@ -1,4 +1,6 @@
 // Slices of arrays, and arrays joined of parts.
+#include <limits>
+
 #include "unroll/autograd/kernels.hpp"
 #include "unroll/autograd/ops/ops.hpp"
 #include "unroll/autograd/ops/slice.hpp"
@@ -207,13 +209,16 @@ Var<T> join_parts(const char* name, std::span<const Var<T>> parts, Size axis, bo
                      (new_axis ? "; they must be equal"
                                : "; they may differ along the joined axis only"));
     }
-    total += new_axis ? 1 : b->sizes()[a];
+    if (__builtin_add_overflow(total, new_axis ? 1 : b->sizes()[a], &total)) {
+      total = std::numeric_limits<Size>::max();
+    }
   }
   if (new_axis) {
     shape.insert(a, total);
   } else {
     shape[a] = total;
   }
+  detail::check_size(name, shape);
   op.shape = shape;
   return detail::apply_variadic(op, parts);
 }
