@@ -15,7 +15,7 @@
 namespace unroll {
 
 struct ParameterSettings {
-  double learning_rate_scale = 1;                     // 0: it stays as it is, and so does the optimiser's state of it
+  double learning_rate_scale = 1;  // 0: it stays as it is, and so does the optimiser's state of it
   std::optional<double> weight_decay = std::nullopt;  // in place of the optimiser's
 };
 
