@@ -19,9 +19,9 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> sum_to(const Var<T>& x, const Shape& shape);
-template <Real T>
+template <FloatOrDouble T>
 Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
 
 namespace detail {
@@ -582,11 +582,11 @@ requires(!(is_var<X> || ...)) auto apply(const X&... x) { return call<detail::Us
 //
 // Where the arguments are matrices, and vectors that all rows share, nothing is split: the node reads the parts where they are, and
 // writes their cotangents into one array. Throws where the axis does not divide.
-template <std::size_t N, Real T>
+template <std::size_t N, FloatOrDouble T>
 struct PartsOf {
   Var<T> whole;
 };
-template <std::size_t N, Real T>
+template <std::size_t N, FloatOrDouble T>
 [[nodiscard]] PartsOf<N, T> parts(Var<T> x) {
   static_assert(N > 1, "parts: two at least");
   return {std::move(x)};

@@ -281,21 +281,21 @@ std::string graph_dot(const Node* last, const GraphOptions& options) {
 
 }  // namespace detail
 
-template <Real T>
+template <FloatOrDouble T>
 std::string to_text(const Tape<T>& tape, const Names<T>& names) {
   return detail::graph_text(tape.session().core().last(),
                             {.steps = {}, .names = detail::nodes_of(names), .title = {}});
 }
-template <Real T>
+template <FloatOrDouble T>
 std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
   return out << to_text(tape);
 }
-template <Real T>
+template <FloatOrDouble T>
 void print(const Tape<T>& tape) {
   std::cout << tape;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options) {
   detail::GraphOptions plain{.steps = {},
                              .names = detail::nodes_of(options.names),

@@ -24,11 +24,11 @@
 namespace unroll {
 
 // What Vars are called in texts and pictures.
-template <Real T>
+template <FloatOrDouble T>
 using Names = std::vector<std::pair<Var<T>, std::string>>;
 
 // The dotted names of a tree's parameters that are of element type T.
-template <Real T, Tree X>
+template <FloatOrDouble T, Tree X>
 [[nodiscard]] Names<T> names_of(const X& tree, const std::string& prefix = {}) {
   Names<T> names;
   for_each_named(tree, [&](const std::string& name, const auto& p) {
@@ -40,7 +40,7 @@ template <Real T, Tree X>
 }
 
 // A copy of a tree whose parameters are leaves of the tape.
-template <Real T, Tree X>
+template <FloatOrDouble T, Tree X>
 [[nodiscard]] X lift(Tape<T>& tape, const X& tree) {
   return tree_map([&](const auto& p) { return tape.session().leaf(p); }, tree);
 }
@@ -49,12 +49,12 @@ template <Real T, Tree X>
 
 // One line per node, oldest first: its number, the op, its shape, its inputs by number or as `const
 // [shape]`.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::string to_text(const Tape<T>& tape, const Names<T>& names = {});
-template <Real T>
+template <FloatOrDouble T>
 std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
 // To standard output.
-template <Real T>
+template <FloatOrDouble T>
 void print(const Tape<T>& tape);
 
 // ---- pictures -----------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ enum class Constants { hide, show };
 // Where time runs: to the right, or down a page (for long steps).
 enum class TimeAxis { right, down };
 
-template <Real T>
+template <FloatOrDouble T>
 struct DotOptions {
   // Step t is what was recorded after steps[t - 2] up to and including steps[t - 1]: pass the
   // states a_1, ..., a_T, or whatever each step computes last. What reads only inputs (a slice of
@@ -77,7 +77,7 @@ struct DotOptions {
 
 // The graph in Graphviz's language: steps as boxes labelled "t = 1", leaves outside of them. Throws
 // std::invalid_argument when a step was not recorded on this tape.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::string to_dot(const Tape<T>& tape, const DotOptions<T>& options = {});
 
 // ---- memory -------------------------------------------------------------------------------------

@@ -31,22 +31,24 @@ namespace unroll {
 
 enum class FieldKind { parameter, constant };
 template <class M, class X>
-struct Field {
+struct FieldOf {
   const char* name;
   X M::*member;
   FieldKind kind;
 };
 template <class M, class X>
-constexpr Field<M, X> field(const char* name, X M::*member) {
+constexpr FieldOf<M, X> field(const char* name, X M::*member) {
+  static_assert(!std::is_const_v<X>, "a field of this struct is const, so nothing could train it");
   return {name, member, FieldKind::parameter};
 }
 template <class M, class X>
-constexpr Field<M, X> constant(const char* name, X M::*member) {
+constexpr FieldOf<M, X> constant(const char* name, X M::*member) {
+  static_assert(!std::is_const_v<X>, "a field of this struct is const, so nothing could load it");
   return {name, member, FieldKind::constant};
 }
 
 template <class M>
-concept Model = requires {
+concept HasFields = requires {
   std::remove_cvref_t<M>::fields();
 };
 
@@ -71,7 +73,7 @@ inline constexpr bool is_tuple<std::pair<A, B>> = true;
 
 template <class X>
 constexpr bool tree_type() {
-  if constexpr (is_var<X> || Model<X>) {
+  if constexpr (is_var<X> || HasFields<X>) {
     return true;
   } else if constexpr (is_sequence<X> || is_optional<X>) {
     return tree_type<typename X::value_type>();
@@ -99,14 +101,12 @@ namespace detail {
 // Errors that name the struct M: about the type of one of its fields, and about the number of them.
 template <class M, class X>
 struct CheckField {
-  static constexpr bool tree = tree_type<std::remove_const_t<X>>(), changes = !std::is_const_v<X>;
+  static constexpr bool ok = tree_type<X>();
   static_assert(
-      tree,
+      ok,
       "a field of this struct is no Var, struct with fields(), or vector, array, optional, "
       "tuple or pair of these: leave numbers, maps and pointers out of fields(), and give a "
       "nested struct its own fields()");
-  static_assert(changes, "a field of this struct is const, so no optimiser could change it");
-  static constexpr bool ok = tree && changes;
 };
 template <class M, std::size_t members, std::size_t fields>
 struct CheckFieldCount {
@@ -122,7 +122,7 @@ constexpr std::size_t count_trees(Members<X...>) {
   return (std::size_t{Tree<X>} + ... + 0);
 }
 template <class M, class... Owner, class... X>
-constexpr bool check_fields(std::type_identity<std::tuple<Field<Owner, X>...>>) {
+constexpr bool check_fields(std::type_identity<std::tuple<FieldOf<Owner, X>...>>) {
   return (CheckField<M, X>::ok && ... &&
           CheckFieldCount<M, count_trees(MembersOf<M>{}), sizeof...(X)>::ok);
 }
@@ -155,7 +155,7 @@ void walk(F& f, FieldKind kind, const Name& name, X& x, Rest&... rest) {
   using Plain = std::remove_cvref_t<X>;
   if constexpr (is_var<Plain>) {
     f(kind, name, x, rest...);
-  } else if constexpr (Model<Plain>) {
+  } else if constexpr (HasFields<Plain>) {
     if constexpr (checked_fields<Plain>) {
       const auto visit = [&](const auto& part) {
         detail::walk(f, kind == FieldKind::constant ? kind : part.kind,
@@ -239,7 +239,7 @@ template <Tree X>
   return tree_map([&](const auto& p) { return p * factor; }, a);
 }
 // Σ a·b over all parameters, in the element type of the first.
-template <Real T, Tree X>
+template <FloatOrDouble T, Tree X>
 [[nodiscard]] Var<T> tree_dot(const X& a, const X& b) {
   Var<T> total(0);
   tree_for_each([&](const auto& p, const auto& q) { total = total + cast<T>(sum(p * q)); }, a, b);

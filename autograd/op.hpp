@@ -190,7 +190,7 @@ Var<T> apply_value(const Op& op, const std::array<Handle::Contents, N>& x) {
 }  // namespace detail
 
 // Computes op.f(x...) and records it when an argument is tracked. `op` is copied into the node.
-template <class Op, Real T, class... Rest>
+template <class Op, FloatOrDouble T, class... Rest>
 Var<T> apply(const Op& op, const Var<T>& first, const Rest&... rest) {
   static_assert((std::is_same_v<Rest, Var<T>> && ...),
                 "apply: all arguments must be Vars of one element type");

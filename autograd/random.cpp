@@ -157,7 +157,7 @@ Key fold_in(const Key& key, std::uint64_t n) {
   return {bits[0], bits[1]};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> uniform(const Key& key, const Shape& shape, double low, double high) {
   const double width = high - low;
   if (!(width >= 0) || !std::isfinite(width)) {
@@ -173,7 +173,7 @@ Var<T> uniform(const Key& key, const Shape& shape, double low, double high) {
   })));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> normal(const Key& key, const Shape& shape, double mean, double std) {
   if (!(std >= 0)) fail("normal", "the standard deviation " + std::to_string(std) + " is negative");
   return Var<T>(detail::Handle(detail::fill<T>("normal", key, shape, [&](std::uint64_t bits) {
@@ -181,7 +181,7 @@ Var<T> normal(const Key& key, const Shape& shape, double mean, double std) {
   })));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> bernoulli(const Key& key, const Shape& shape, double p) {
   if (!(p >= 0 && p <= 1)) {
     fail("bernoulli", "the probability " + std::to_string(p) + " is not in [0, 1]");
@@ -216,7 +216,7 @@ Indices permutation(const Key& key, Size n) {
   return Indices(std::move(block));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Indices categorical(const Key& key, const Var<T>& logits) {
   Shape shape = logits.shape();
   if (shape.rank() == 0 || shape.back() == 0) {
@@ -254,7 +254,7 @@ Indices categorical(const Key& key, const Var<T>& logits) {
   return Indices(std::move(block));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> dropout(const Var<T>& x, double rate, const Key& key) {
   if (!(rate >= 0 && rate < 1)) {
     fail("dropout", "the rate " + std::to_string(rate) + " is not in [0, 1)");

@@ -51,13 +51,13 @@ template <std::size_t N = 2>
 [[nodiscard]] Key fold_in(const Key& key, std::uint64_t n);
 
 // Evenly over [low, high).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> uniform(const Key& key, const Shape& shape, double low = 0, double high = 1);
 // The normal distribution. The float numbers are the double ones, rounded.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> normal(const Key& key, const Shape& shape, double mean = 0, double std = 1);
 // 1 with probability p, else 0. Throws for p outside [0, 1].
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> bernoulli(const Key& key, const Shape& shape, double p);
 // Evenly over low, ..., high - 1. Throws when there is nothing to choose from.
 [[nodiscard]] Indices randint(const Key& key, const Shape& shape, std::int64_t low,
@@ -67,13 +67,13 @@ template <Real T>
 // One choice per row of the last axis, with probabilities softmax(logits): [..., n] -> [...]. A
 // logit of -inf is never chosen. (The largest of logit + Gumbel noise.) Throws when a row has NaN,
 // +inf or nothing to choose.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Indices categorical(const Key& key, const Var<T>& logits);
 
 // Each element is set to 0 with probability `rate`, the others are divided by 1 - rate, so the
 // expectation stays. Throws for a rate outside [0, 1). A composite: its mask is a constant made
 // from the key.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> dropout(const Var<T>& x, double rate, const Key& key);
 
 }  // namespace unroll

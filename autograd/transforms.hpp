@@ -153,7 +153,7 @@ decltype(auto) as_tree(const X& x) {
         "transforms differentiate with respect to Vars, models (structs with fields()), and "
         "vectors, arrays, optionals, tuples and pairs of these; capture other arguments in the "
         "function");
-    if constexpr (Model<X>) (void)checked_fields<X>;  // before deeper templates
+    if constexpr (HasFields<X>) (void)checked_fields<X>;  // before deeper templates
     return (x);
   }
 }
@@ -181,7 +181,7 @@ X cotangents(Session& s, const X& lifted) {
 // What a function may return besides its loss.
 template <class X>
 constexpr bool auxiliary_type() {
-  if constexpr (is_var<X> || Model<X> || std::is_arithmetic_v<X> || std::is_enum_v<X> ||
+  if constexpr (is_var<X> || HasFields<X> || std::is_arithmetic_v<X> || std::is_enum_v<X> ||
                 std::is_same_v<X, std::string> || std::is_same_v<X, Indices> || Foreign<X>) {
     return true;
   } else if constexpr (is_sequence<X> || is_optional<X>) {
@@ -204,7 +204,7 @@ X release_all(const Session& s, const X& x) {
                 "and optionals of these: a Var inside another type would outlive its tape");
   if constexpr (is_var<X>) {
     return x.empty() ? x : s.release(x);
-  } else if constexpr (Model<X>) {
+  } else if constexpr (HasFields<X>) {
     return tree_map([&](const auto& v) { return v.empty() ? v : s.release(v); }, x);
   } else if constexpr (is_sequence<X> || is_optional<X>) {
     X out = x;
@@ -461,7 +461,7 @@ template <class F, class X>
 // ---- the tape, for those who want to look --------------------------------------------------------------------------------
 
 // Cotangents of leaves, by the leaf: cotangents(x).
-template <Real T>
+template <FloatOrDouble T>
 class Cotangents {
  public:
   [[nodiscard]] Var<T> operator()(const Var<T>& leaf) const {
@@ -483,7 +483,7 @@ class Cotangents {
 //   auto y = x * x;
 //   tape.pullback(y)(x).item();                   // 6
 //   tape.pushforward({{x, 1.0}}, y).item();       // 6
-template <Real T>
+template <FloatOrDouble T>
 class Tape {
  public:
   Tape() : session_(nullptr, /*is_public=*/true) {}

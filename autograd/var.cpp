@@ -14,11 +14,11 @@ detail::Ref copy_in(const char* op, const Shape& shape, std::span<const T> value
 }
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T>::Var(const Shape& shape, std::span<const T> values)
     : handle_(copy_in<T>("var", shape, values)) {}
 
-template <Real T>
+template <FloatOrDouble T>
 T Var<T>::item() const {
   const detail::Block* b = handle_.block();
   if (b->size() != 1) {
@@ -26,7 +26,7 @@ T Var<T>::item() const {
   }
   return *b->data<T>();
 }
-template <Real T>
+template <FloatOrDouble T>
 std::vector<T> Var<T>::to_vector() const {
   const detail::Ref b = detail::contiguous(handle_.block());
   return {b->data<T>(), b->data<T>() + b->size()};

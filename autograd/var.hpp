@@ -19,9 +19,9 @@
 namespace unroll {
 
 template <class T>
-concept Real = std::same_as<T, float> || std::same_as<T, double>;
+concept FloatOrDouble = std::same_as<T, float> || std::same_as<T, double>;
 
-template <Real T>
+template <FloatOrDouble T>
 class Var;
 
 namespace detail {
@@ -158,7 +158,7 @@ Ref contiguous(Block* b);  // the same values without gaps; shares the block whe
 
 }  // namespace detail
 
-template <Real T>
+template <FloatOrDouble T>
 class Var {
  public:
   using value_type = T;

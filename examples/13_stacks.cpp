@@ -68,8 +68,9 @@ double learn_stream() {
     while (!bptt.done()) {
       const auto [loss, gradient] =
           bptt.next(net, [&](const Forecast& n, const auto& s, BpttSteps part) {
-            const auto run = unroll::unroll(n.layers, slice(ys, 0, Range{part.begin, part.end}), s);
-            const auto target = slice(ys, 0, Range{part.begin + 1, part.end + 1});
+            const auto run =
+                unroll::unroll(n.layers, slice(ys, 0, SliceRange{part.begin, part.end}), s);
+            const auto target = slice(ys, 0, SliceRange{part.begin + 1, part.end + 1});
             return std::pair{sum(square(n.out(run.outputs) - target)), run.state};
           });
       adam.step(net, clip_by_norm(gradient, 1.0));

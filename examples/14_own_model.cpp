@@ -97,8 +97,9 @@ int main(int argc, char** argv) {
     if (run.quick == Quick::yes) run.trainer.epochs = 2;
 
     const auto model = OwnModel::make(Key(run.trainer.seed), 24);
-    Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
-    trainer.validate_on(examples_from(Key(2), 500), loss, Metric("accuracy", Aim::higher, right));
+    ModelTrainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
+    trainer.validate_on(examples_from(Key(2), 500), loss,
+                        ValidationMetric("accuracy", Aim::higher, right));
     const TrainingResult result = trainer.fit(examples_from(Key(1), 2000), loss);
 
     if (!run.report.empty()) {

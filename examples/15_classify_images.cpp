@@ -88,9 +88,10 @@ int main(int argc, char** argv) {
 
     const auto net =
         standardised(ImageClassifiers::make(Key(run.trainer.seed), sizes), sets.training);
-    Trainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
+    ModelTrainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
     const Loss loss{real ? warp : WarpRange{}};
-    trainer.validate_on(sets.validation, loss, Metric("accuracy", Aim::higher, mean_accuracy));
+    trainer.validate_on(sets.validation, loss,
+                        ValidationMetric("accuracy", Aim::higher, mean_accuracy));
     const TrainingResult result = trainer.fit(sets.training, loss);
 
     const TestResult test = test_classifiers(trainer.best(), sets.test);

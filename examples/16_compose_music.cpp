@@ -81,11 +81,11 @@ int main(int argc, char** argv) {
     };
     const auto bits = [](const Composer& m, const TuneBatch& b) { return m.loss(b); };
     const Composer model = Composer::make(Key(run.trainer.seed), sizes);
-    Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
+    ModelTrainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
     trainer.validate_on(TuneTexts(data.validation, data.vocabulary), bits);
     const TrainingResult result = trainer.fit(training, loss);
     if (result.ending == Ending::interrupted) return 0;
-    Trainer tester(trainer.best(), Adam(trainer.best(), {}), {.epochs = 1, .threads = 2});
+    ModelTrainer tester(trainer.best(), Adam(trainer.best(), {}), {.epochs = 1, .threads = 2});
     tester.validate_on(TuneTexts(data.test, data.vocabulary), bits);
     const double reached = tester.evaluate().loss;
     fmt::print("test: {:.4f} bits per character; {}: {:.4f}\n", reached, data.baseline.first,

@@ -87,9 +87,9 @@ int main(int argc, char** argv) {
     if (steps > 0) run.trainer.schedule = Warmup(100, Cosine{run.learning_rate, steps, 1e-5});
 
     const Captioner net = Captioner::make(Key(run.trainer.seed), sizes);
-    Trainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
+    ModelTrainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
     trainer.validate_on(batches_of(sets.validation, words), loss,
-                        Metric("exact match", Aim::higher, [&](const Captioner& n) {
+                        ValidationMetric("exact match", Aim::higher, [&](const Captioner& n) {
                           return exact_match(n, words, sets.validation, 1);
                         }));
     const TrainingResult result = trainer.fit(batches_of(sets.training, words), loss);

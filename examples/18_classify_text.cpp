@@ -90,11 +90,12 @@ int main(int argc, char** argv) {
     run.trainer.schedule = falling_rate(run, Size(training.size()));
 
     const auto train = [&](auto model, const TrainerOptions& options) {
-      Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), options);
-      trainer.validate_on(encoder.examples(parts[Split::validation]), TextLoss(),
-                          Metric("accuracy", Aim::higher, [](const auto& m, const TextBatch& b) {
-                            return share_right(m(b), b.labels);
-                          }));
+      ModelTrainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), options);
+      trainer.validate_on(
+          encoder.examples(parts[Split::validation]), TextLoss(),
+          ValidationMetric("accuracy", Aim::higher, [](const auto& m, const TextBatch& b) {
+            return share_right(m(b), b.labels);
+          }));
       const auto result = trainer.fit(encoder.examples(training), loss);
       return std::pair{std::move(trainer), result.ending};
     };

@@ -91,14 +91,14 @@ int main(int argc, char** argv) {
                      encoder.tags.tokens());
     run.trainer.metadata = encoder.metadata(tagger);
     run.trainer.schedule = falling_rate(run, Size(training.size()));
-    Trainer trainer(tagger, Adam(tagger, {.learning_rate = run.learning_rate}), run.trainer);
+    ModelTrainer trainer(tagger, Adam(tagger, {.learning_rate = run.learning_rate}), run.trainer);
     const auto f1 = [&](const Tagger& t) {
       return tagging_scores(tags_of(t, encoder, validation), validation).f1;
     };
     trainer.validate_on(
         encoder.examples(validation),
         [](const Tagger& t, const TaggingBatch& b) { return t.loss(b); },
-        Metric("F1", Aim::higher, f1));
+        ValidationMetric("F1", Aim::higher, f1));
     const auto result = trainer.fit(
         encoder.examples(training),
         [](const Tagger& t, const TaggingBatch& b, const Key& key) { return t.loss(b, key); });

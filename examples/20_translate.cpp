@@ -29,7 +29,7 @@ int predict(const std::string& file, const BeamOptions& beam, OnBadData bad_data
 // Up, then down to 0 by the end where that is known; without one the rate stays.
 RateSchedule schedule_for(const RunOptions& run, Size examples) {
   const Size updates = known_updates(run.trainer, examples);
-  if (updates == 0) return Warmup(100, Constant{run.learning_rate}, 0.01);
+  if (updates == 0) return Warmup(100, ConstantRate{run.learning_rate}, 0.01);
   return Warmup(updates / 20, Cosine{run.learning_rate, updates}, 0.01);
 }
 
@@ -82,11 +82,11 @@ int main(int argc, char** argv) {
     run.trainer.schedule = schedule_for(run, training.size());
 
     const auto model = Translator::make(Key(run.trainer.seed), sizes);
-    Trainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
+    ModelTrainer trainer(model, Adam(model, {.learning_rate = run.learning_rate}), run.trainer);
     const char* metric = generated ? "exact match" : "BLEU";
     trainer.validate_on(
         SentencePairs(corpus.validation, words), TranslationLoss{regular},
-        Metric(metric, Aim::higher, [&](const Translator& m) {
+        ValidationMetric(metric, Aim::higher, [&](const Translator& m) {
           const auto s = TextTranslator{m, words}.score(corpus.validation, {.beam = 1});
           return generated ? s.exact_match : s.bleu;
         }));

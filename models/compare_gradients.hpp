@@ -97,13 +97,13 @@ template <class T>
 [[nodiscard]] GradientSet gradient_set(const manual::GruGradients<T>& gradients);
 
 /// The values of a Var, in double.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Dense<double> double_array(const Var<T>& x) {
   return xt::cast<double>(x.value());
 }
 /// From a gradient that has the type of the model: its parameters under the last part of their
 /// dotted names.
-template <Model X>
+template <HasFields X>
 [[nodiscard]] GradientSet gradient_set(const X& gradient) {
   GradientSet set;
   for_each_named(gradient, [&](const std::string& name, const auto& g) {

@@ -12,7 +12,7 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 struct FeedForward {
   std::vector<Linear<T>> layers;
   static constexpr auto fields() { return std::tuple{field("layers", &FeedForward::layers)}; }
@@ -37,7 +37,7 @@ struct FeedForward {
 };
 
 // The last `window` steps of a sequence side by side: [T, B, I] -> [B, window I], oldest first.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> last_steps(const Var<T>& xs, Size window) {
   if (window < 1 || window > xs.size(0)) {
     fail("last_steps", "a window of " + std::to_string(window) + " does not fit into " +

@@ -18,23 +18,23 @@ namespace unroll {
 
 // ---- by hand -----------------------------------------------------------------------------------
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Dense<T> dense(const Var<T>& x) {
   return x.value();
 }
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] GradientSet gradients_by_hand(const NotesRnn<T>& n, const Var<T>& xs,
                                             const Var<T>& ys, const Var<T>& a0) {
   const manual::RnnParameters<T> p{dense(n.U), dense(n.W), dense(n.b), dense(n.V), dense(n.c)};
   return gradient_set(manual::rnn_backward(p, dense(xs), dense(ys), dense(a0)));
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] GradientSet gradients_by_hand(const CellNetwork<T, Elman<T>>& n, const Var<T>& xs,
                                             const Var<T>& ys, const Var<T>& a0) {
   return gradients_by_hand(NotesRnn<T>{n.cell.U, n.cell.W, n.cell.b, n.V, n.c}, xs, ys, a0);
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] GradientSet gradients_by_hand(const CellNetwork<T, Lstm<T>>& n, const Var<T>& xs,
                                             const Var<T>& ys, const LstmState<T>& state) {
   const manual::LstmParameters<T> p{dense(n.cell.weight_ih),
@@ -46,7 +46,7 @@ template <Real T>
   return gradient_set(
       manual::lstm_backward(p, dense(xs), dense(ys), dense(state.h), dense(state.c)));
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] GradientSet gradients_by_hand(const CellNetwork<T, Gru<T>>& n, const Var<T>& xs,
                                             const Var<T>& ys, const Var<T>& h0) {
   const manual::GruParameters<T> p{dense(n.cell.weight_ih),
@@ -63,7 +63,7 @@ template <Real T>
 namespace detail {
 
 // Parameters, state, inputs and probes in one sweep.
-template <class Net, Real T, Tree State, Tree Probe>
+template <class Net, FloatOrDouble T, Tree State, Tree Probe>
 auto all_gradients(const Net& net, const Var<T>& xs, const Var<T>& ys, const State& state,
                    const Probe& probe) {
   return value_and_grad([&](const Net& n, const State& s, const Var<T>& x,
@@ -72,21 +72,21 @@ auto all_gradients(const Net& net, const Var<T>& xs, const Var<T>& ys, const Sta
       .gradient;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void add_state(GradientSet& set, const char* name, const Var<T>& a) {
   set.parameters.push_back({name, double_array(a)});
 }
-template <Real T>
+template <FloatOrDouble T>
 void add_state(GradientSet& set, const char*, const LstmState<T>& state) {
   add_state(set, "h0", state.h);
   add_state(set, "c0", state.c);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void add_steps(GradientSet& set, const std::vector<std::string>& gates, const Var<T>& d_z) {
   set.steps.push_back({"z", double_array(d_z), gates});
 }
-template <Real T>
+template <FloatOrDouble T>
 void add_steps(GradientSet& set, const std::vector<std::string>& gates,
                const GruPreActivation<T>& d_z) {
   set.steps.push_back({"z", double_array(d_z.input), gates});
@@ -104,13 +104,13 @@ GradientSet as_set(const Gradients& g, const char* state, const std::vector<std:
 
 }  // namespace detail
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] GradientSet gradients_by_tape(const NotesRnn<T>& net, const Var<T>& xs,
                                             const Var<T>& ys, const Var<T>& a0) {
   const Var<T> probe = zeros<T>({xs.size(0), xs.size(1), net.W.size(0)});
   return detail::as_set(detail::all_gradients(net, xs, ys, a0, probe), "a0", {"a"});
 }
-template <Real T, class Cell, Tree State>
+template <FloatOrDouble T, class Cell, Tree State>
 [[nodiscard]] GradientSet gradients_by_tape(const CellNetwork<T, Cell>& net, const Var<T>& xs,
                                             const Var<T>& ys, const State& state) {
   const auto probe = zero_probe(net.cell, xs, state);

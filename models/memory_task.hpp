@@ -17,20 +17,20 @@ struct RecallOptions {
   Size batch = 64;
   Size symbols = 4;
 };
-template <Real T>
+template <FloatOrDouble T>
 struct RecallBatch {
   Var<T> xs;
   Indices labels;
 };
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] RecallBatch<T> recall_task(const Key& key, const RecallOptions& options = {}) {
   const Indices symbols = randint(key, {options.steps, options.batch}, 0, options.symbols);
   return {one_hot<T>(symbols, options.symbols), symbols[0]};
 }
 
 // The share of rows of logits [B, K] whose largest element stands at the label.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] double accuracy(const Var<T>& logits, const Indices& labels) {
   const Indices best = argmax(logits, -1);
   if (!(best.shape() == labels.shape())) {

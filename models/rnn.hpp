@@ -24,12 +24,12 @@
 namespace unroll {
 
 /// ŷ = softmax(V a + c), [..., H] -> [..., K].
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> read_out(const Var<T>& a, const Var<T>& V, const Var<T>& c) {
   return softmax(linear(a, V) + c);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 struct NotesRnn {
   Var<T> U, W, b, V, c;
 
@@ -65,7 +65,7 @@ struct NotesRnn {
   }
 };
 
-template <Real T, class Cell>
+template <FloatOrDouble T, class Cell>
 struct CellNetwork {
   Cell cell;
   Var<T> V, c;

@@ -66,7 +66,7 @@ struct Formula {
   return f;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 struct TreeNetwork {
   Embedding<T> leaves;              // [2, H]
   std::array<Linear<T>, 3> joints;  // one for each connective, [H, 2H]

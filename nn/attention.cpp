@@ -137,7 +137,7 @@ Var<T> split_heads(const Var<T>& x, Size heads) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Attended<T> scaled_dot_product_attention(const Var<T>& query, const Var<T>& key,
                                          const Var<T>& value,
                                          const std::optional<std::type_identity_t<Var<T>>>& mask) {
@@ -154,19 +154,19 @@ Attended<T> scaled_dot_product_attention(const Var<T>& query, const Var<T>& key,
   return attend(query * scale, key, value, stop_gradient(*mask));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> causal_mask(Size steps) {
   const Var<T> step = arange<T>(steps);
   return expand(step, 1) >= expand(step, 0);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 AttentionMemory<T> AdditiveAttention<T>::prepare(const Var<T>& memory,
                                                  const std::optional<Var<T>>& mask) const {
   const Var<T> seen = visible("AdditiveAttention", memory, mask);
   return make_memory(linear(seen, U), seen, mask);
 }
-template <Real T>
+template <FloatOrDouble T>
 Attended<T> AdditiveAttention<T>::operator()(const Var<T>& query,
                                              const AttentionMemory<T>& memory) const {
   const Var<T> q = linear(group("AdditiveAttention", query, memory), W);
@@ -176,31 +176,31 @@ Attended<T> AdditiveAttention<T>::operator()(const Var<T>& query,
   return {ungroup(a.context, query), ungroup(a.weights, query)};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 AttentionMemory<T> DotAttention<T>::prepare(const Var<T>& memory,
                                             const std::optional<Var<T>>& mask) const {
   const Var<T> seen = visible("DotAttention", memory, mask);
   return make_memory(seen, seen, mask);
 }
-template <Real T>
+template <FloatOrDouble T>
 Attended<T> DotAttention<T>::operator()(const Var<T>& query,
                                         const AttentionMemory<T>& memory) const {
   return attend_by_products("DotAttention", query, memory);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 AttentionMemory<T> GeneralAttention<T>::prepare(const Var<T>& memory,
                                                 const std::optional<Var<T>>& mask) const {
   const Var<T> seen = visible("GeneralAttention", memory, mask);
   return make_memory(linear(seen, W), seen, mask);
 }
-template <Real T>
+template <FloatOrDouble T>
 Attended<T> GeneralAttention<T>::operator()(const Var<T>& query,
                                             const AttentionMemory<T>& memory) const {
   return attend_by_products("GeneralAttention", query, memory);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 MultiHeadAttention<T> MultiHeadAttention<T>::make(const Key& key, Size query, Size memory,
                                                   Size size, Size heads) {
   if (heads < 1 || size % heads != 0) {
@@ -213,7 +213,7 @@ MultiHeadAttention<T> MultiHeadAttention<T>::make(const Key& key, Size query, Si
   };
   return {layer(k[0], query), layer(k[1], memory), layer(k[2], memory), layer(k[3], size), heads};
 }
-template <Real T>
+template <FloatOrDouble T>
 AttentionMemory<T> MultiHeadAttention<T>::prepare(const Var<T>& memory,
                                                   const std::optional<Var<T>>& mask) const {
   const Var<T> seen = visible("MultiHeadAttention", memory, mask);
@@ -222,7 +222,7 @@ AttentionMemory<T> MultiHeadAttention<T>::prepare(const Var<T>& memory,
   m.values = split_heads(m.values, heads);
   return m;
 }
-template <Real T>
+template <FloatOrDouble T>
 Attended<T> MultiHeadAttention<T>::operator()(const Var<T>& query, const AttentionMemory<T>& memory,
                                               const std::optional<Var<T>>& mask) const {
   constexpr auto op = "MultiHeadAttention";

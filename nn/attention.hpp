@@ -24,7 +24,7 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 struct Attended {
   Var<T> context, weights;
   static constexpr auto fields() {
@@ -33,7 +33,7 @@ struct Attended {
 };
 
 // A memory as `prepare` leaves it. With heads there is an axis for them behind the batch's.
-template <Real T>
+template <FloatOrDouble T>
 struct AttentionMemory {
   Var<T> keys;                                // [B, S, K]
   Var<T> values;                              // [B, S, M]
@@ -47,17 +47,17 @@ struct AttentionMemory {
 
 // softmax(Q Kᵀ / √D) V (Vaswani et al., 2017, equation 1): query [..., n, D], key [..., S, D], value
 // [..., S, M] -> context [..., n, M], weights [..., n, S]. The mask broadcasts to the weights' shape.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Attended<T> scaled_dot_product_attention(
     const Var<T>& query, const Var<T>& key, const Var<T>& value,
     const std::optional<std::type_identity_t<Var<T>>>& mask = std::nullopt);
 
 // [steps, steps]: 1 on and below the diagonal, so that no step sees a later one.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> causal_mask(Size steps);
 
 // score = vᵀ tanh(W q + U m) (Bahdanau et al., 2015, appendix A.1.2).
-template <Real T>
+template <FloatOrDouble T>
 struct AdditiveAttention {
   Var<T> W;  // [size, query]
   Var<T> U;  // [size, memory]
@@ -79,7 +79,7 @@ struct AdditiveAttention {
 };
 
 // score = qᵀ m (Luong et al., 2015, "dot"); query and memory are of one size.
-template <Real T>
+template <FloatOrDouble T>
 struct DotAttention {
   static constexpr auto fields() { return std::tuple{}; }
   [[nodiscard]] AttentionMemory<T> prepare(const Var<T>& memory,
@@ -88,7 +88,7 @@ struct DotAttention {
 };
 
 // score = qᵀ W m (Luong et al., 2015, "general").
-template <Real T>
+template <FloatOrDouble T>
 struct GeneralAttention {
   Var<T> W;  // [query, memory]
   static constexpr auto fields() { return std::tuple{field("W", &GeneralAttention::W)}; }
@@ -102,7 +102,7 @@ struct GeneralAttention {
 
 // Scaled dot products in several subspaces at once (Vaswani et al., 2017, section 3.2.2), each of
 // size / heads; context has `size` columns.
-template <Real T>
+template <FloatOrDouble T>
 struct MultiHeadAttention {
   Linear<T> query, key, value;  // to [size]
   Linear<T> out;                // [size] -> [size]

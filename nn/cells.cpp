@@ -4,7 +4,7 @@
 
 namespace unroll::detail {
 
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> lstm_gates(const Var<T>& z, const Var<T>& c) {
   auto next = fuse(
       [](auto i, auto f, auto g, auto o, auto c0) {
@@ -15,7 +15,7 @@ LstmResult<T> lstm_gates(const Var<T>& z, const Var<T>& c) {
   return {std::move(std::get<0>(next)), std::move(std::get<1>(next))};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h) {
   return fuse(
       [](auto x_r, auto x_z, auto x_n, auto h_r, auto h_z, auto h_n, auto h0) {
@@ -27,11 +27,11 @@ Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h) {
       parts<3>(input), parts<3>(hidden), h);
 }
 
-template <class Activation, Real T>
+template <class Activation, FloatOrDouble T>
 Var<T> activate(const Var<T>& z) {
   return call<Activation>(z);
 }
-template <class Activation, Real T>
+template <class Activation, FloatOrDouble T>
 Var<T> activate_sum(const Var<T>& a, const Var<T>& b) {
   return fuse([](auto x, auto y) { return call<Activation>(x + y); }, a, b);
 }

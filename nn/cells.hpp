@@ -27,28 +27,28 @@
 namespace unroll {
 
 namespace detail {
-template <Real T>
+template <FloatOrDouble T>
 struct LstmResult {
   Var<T> h, c;
 };
 // The elementwise parts of the cells, each one fused node. Compiled into the library.
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> lstm_gates(const Var<T>& z, const Var<T>& c);
-template <Real T>
+template <FloatOrDouble T>
 Var<T> gru_gates(const Var<T>& input, const Var<T>& hidden, const Var<T>& h);
-template <class Activation, Real T>
+template <class Activation, FloatOrDouble T>
 Var<T> activate(const Var<T>& z);
-template <class Activation, Real T>
+template <class Activation, FloatOrDouble T>
 Var<T> activate_sum(const Var<T>& a, const Var<T>& b);
 }  // namespace detail
 
 // What a cell's sequence() gives: the outputs of all steps and the state after the last.
-template <Real T, class State>
+template <FloatOrDouble T, class State>
 using SequenceRun = std::optional<std::pair<Var<T>, State>>;
 
 // Elman's network, in the notes' letters: a_t = φ(U x_t + W a_{t-1} + b), φ an elementwise op
 // (Tanh, Relu).
-template <Real T, class Activation>
+template <FloatOrDouble T, class Activation>
 struct BasicElman {
   Var<T> U;  // [hidden, in]
   Var<T> W;  // [hidden, hidden]
@@ -90,13 +90,13 @@ struct BasicElman {
     return {{std::move(run->outputs), std::move(run->h)}};
   }
 };
-template <Real T>
+template <FloatOrDouble T>
 using Elman = BasicElman<T, Tanh>;
-template <Real T>
+template <FloatOrDouble T>
 using ReluElman = BasicElman<T, Relu>;
 
 // The same network under PyTorch's names and with its two biases: h' = φ(W_ih x + b_ih + W_hh h + b_hh).
-template <Real T, class Activation>
+template <FloatOrDouble T, class Activation>
 struct BasicRnn {
   Var<T> weight_ih;  // [hidden, in]
   Var<T> weight_hh;  // [hidden, hidden]
@@ -142,12 +142,12 @@ struct BasicRnn {
   // What follows the projection is that of Elman's cell.
   BasicElman<T, Activation> recurrent() const { return {{}, weight_hh, {}}; }
 };
-template <Real T>
+template <FloatOrDouble T>
 using Rnn = BasicRnn<T, Tanh>;
-template <Real T>
+template <FloatOrDouble T>
 using ReluRnn = BasicRnn<T, Relu>;
 
-template <Real T>
+template <FloatOrDouble T>
 struct LstmState {
   Var<T> h, c;  // [B, hidden]
   static constexpr auto fields() {
@@ -159,7 +159,7 @@ struct LstmState {
 // order:
 //   z = W_ih x + b_ih + W_hh h + b_hh, four blocks i, f, g, o
 //   c' = σ(f) c + σ(i) tanh(g),   h' = σ(o) tanh(c')
-template <Real T>
+template <FloatOrDouble T>
 struct Lstm {
   Var<T> weight_ih;  // [4 hidden, in]
   Var<T> weight_hh;  // [4 hidden, hidden]
@@ -211,7 +211,7 @@ struct Lstm {
 };
 
 // The two sides that the GRU adds up: what comes from the input, and what comes from the state.
-template <Real T>
+template <FloatOrDouble T>
 struct GruPreActivation {
   Var<T> input, hidden;  // W_ih x + b_ih and W_hh h + b_hh, [B, 3 hidden]
   static constexpr auto fields() {
@@ -223,7 +223,7 @@ struct GruPreActivation {
 // The GRU (Cho et al., 2014), PyTorch's equations, names and gate order r, z, n:
 //   r = σ(x_r + h_r),   z = σ(x_z + h_z),   n = tanh(x_n + r h_n),   h' = (1 - z) n + z h
 // where x_· are the blocks of W_ih x + b_ih and h_· those of W_hh h + b_hh.
-template <Real T>
+template <FloatOrDouble T>
 struct Gru {
   Var<T> weight_ih;  // [3 hidden, in]
   Var<T> weight_hh;  // [3 hidden, hidden]

@@ -6,7 +6,7 @@
 namespace unroll::detail {
 
 // A fixed number of partial sums: neither speed nor result depends on the width of a register.
-template <Real T>
+template <FloatOrDouble T>
 double length(const Var<T>& x) {
   constexpr Size partial_sums = 8;
   const Ref values = contiguous(x.handle().block());

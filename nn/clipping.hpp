@@ -10,7 +10,7 @@
 namespace unroll {
 
 namespace detail {
-template <Real T>
+template <FloatOrDouble T>
 double length(const Var<T>& x);
 }  // namespace detail
 

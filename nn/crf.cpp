@@ -173,30 +173,30 @@ std::pair<T, Size> best_sum(const T* scores, const T* row, Size n) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 TagConstraints<T> iob2_constraints(const std::vector<std::string>& names) {
   return constraints<T>("iob2_constraints", names, false);
 }
-template <Real T>
+template <FloatOrDouble T>
 TagConstraints<T> bioes_constraints(const std::vector<std::string>& names) {
   return constraints<T>("bioes_constraints", names, true);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> Crf<T>::score(const Var<T>& emissions, const Indices& tags, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::score", *this, emissions, lengths);
   const Var<T> s = path_score(c, floored(c, emissions), places("Crf::score", c, tags));
   return minus_infinity_where_impossible(s, s);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> Crf<T>::log_partition(const Var<T>& emissions, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::log_partition", *this, emissions, lengths);
   const Var<T> z = forward(c, floored(c, emissions));
   return minus_infinity_where_impossible(z, z);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> Crf<T>::log_likelihood(const Var<T>& emissions, const Indices& tags,
                               const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::log_likelihood", *this, emissions, lengths);
@@ -205,12 +205,12 @@ Var<T> Crf<T>::log_likelihood(const Var<T>& emissions, const Indices& tags,
   return minus_infinity_where_impossible(s, s - forward(c, e));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> Crf<T>::marginals(const Var<T>& emissions, const Lengths& lengths) const {
   return grad([&](const Var<T>& e) { return sum(log_partition(e, lengths)); })(emissions);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 TagPaths<T> Crf<T>::decode(const Var<T>& emissions, const Lengths& lengths) const {
   const Chain<T> c = chain("Crf::decode", *this, emissions, lengths);
   const std::vector<T> e = detail::comparable_values("Crf::decode", floored(c, emissions));

@@ -25,7 +25,7 @@
 namespace unroll {
 
 // What may follow what: 1 allowed, 0 forbidden.
-template <Real T>
+template <FloatOrDouble T>
 struct TagConstraints {
   Var<T> transitions;  // [K, K], from the row's tag to the column's
   Var<T> start;        // [K]
@@ -40,18 +40,18 @@ struct TagConstraints {
 // Those of the tagging schemes, from the tags' names. IOB2: I-x follows B-x or I-x only. BIOES:
 // moreover what B-x begins must go on with I-x and end with E-x, and S-x stands alone. Throws for a
 // name that is neither "O" nor a letter of the scheme, "-", and a type.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] TagConstraints<T> iob2_constraints(const std::vector<std::string>& names);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] TagConstraints<T> bioes_constraints(const std::vector<std::string>& names);
 
-template <Real T>
+template <FloatOrDouble T>
 struct TagPaths {
   Indices tags;   // [T, B]; -1 behind a sequence's end, and where all paths are impossible
   Var<T> scores;  // [B], of these paths; a constant
 };
 
-template <Real T>
+template <FloatOrDouble T>
 struct Crf {
   Var<T> transitions;  // [K, K], from the row's tag to the column's
   Var<T> start;        // [K]

@@ -218,7 +218,7 @@ Var<T> loss_of_labels(const char* loss, const Var<T>& log_probabilities, const L
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> cross_entropy(const Var<T>& logits, const Indices& labels,
                      const CrossEntropyOptions<T>& options) {
   constexpr auto loss = "cross_entropy";
@@ -241,7 +241,7 @@ Var<T> cross_entropy(const Var<T>& logits, const Indices& labels,
   return weigh_and_reduce(loss, own, rows, options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> nll(const Var<T>& log_probabilities, const Indices& labels,
            const CrossEntropyOptions<T>& options) {
   const Labels rows = read_labels("nll", log_probabilities, labels, options);
@@ -249,7 +249,7 @@ Var<T> nll(const Var<T>& log_probabilities, const Indices& labels,
   return loss_of_labels("nll", log_probabilities, rows, options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities,
                      const CrossEntropyOptions<T>& options) {
   constexpr auto loss = "cross_entropy";
@@ -269,7 +269,7 @@ Var<T> cross_entropy(const Var<T>& logits, const Var<T>& probabilities,
   return detail::reduce(loss, -sum(weighted_logarithms(targets, log_softmax(z)), -1), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> multi_margin(const Var<T>& scores, const Indices& labels,
                     const MultiMarginOptions<T>& options) {
   constexpr auto loss = "multi_margin";

@@ -168,7 +168,7 @@ CtcTargets ctc_targets(const std::vector<LabelSequence>& labels) {
           Indices(lengths)};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOptions& options) {
   const Problem p = problem("ctc_loss", logits, options);
   check_targets(p, targets, options.blank);
@@ -206,7 +206,7 @@ Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets, const CtcOption
   return where(detail::is_impossible(likelihood), worth, -likelihood);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 std::vector<LabelSequence> ctc_greedy(const Var<T>& logits, const CtcOptions& options) {
   const Problem p = problem("ctc_greedy", logits, options);
   const std::vector<T> values =
@@ -225,7 +225,7 @@ std::vector<LabelSequence> ctc_greedy(const Var<T>& logits, const CtcOptions& op
   return out;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Var<T>& logits, std::size_t beam,
                                                         const CtcOptions& options) {
   const Problem p = problem("ctc_beam_search", logits, options);

@@ -40,12 +40,12 @@ struct CtcOptions {
 // -log p(target) for each sequence, [B], in nats. The loss of an impossible target is infinite (or
 // 0 if so asked), its gradient zero, and the others' as if it were not there. Throws for a label
 // that is the blank or not in [0, K).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> ctc_loss(const Var<T>& logits, const CtcTargets& targets,
                               const CtcOptions& options = {});
 
 // The labelling of the likeliest path, for each sequence.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<std::vector<std::int64_t>> ctc_greedy(const Var<T>& logits,
                                                                 const CtcOptions& options = {});
 
@@ -56,7 +56,7 @@ struct CtcHypothesis {
 // The likeliest labellings of each sequence, best first, at most `beam` of them: prefix beam search
 // (Hannun et al., 2014, without a language model), which adds up the paths of a labelling. With a
 // beam of at least the number of all prefixes the probabilities are exact.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<std::vector<CtcHypothesis>> ctc_beam_search(
     const Var<T>& logits, std::size_t beam, const CtcOptions& options = {});
 

@@ -61,7 +61,7 @@ void filter_row(std::span<T> row, const LogitFilter& filter) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> filter_logits(const Var<T>& logits, const LogitFilter& filter) {
   constexpr auto op = "filter_logits";
   if (!(filter.temperature > 0)) fail(op, "the temperature must be positive");
@@ -107,7 +107,7 @@ bool Generation::done() const {
          std::ranges::all_of(results_, [](const Hypothesis& h) { return h.ended; });
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void Generation::advance(const Var<T>& log_probabilities, const Indices& chosen) {
   const std::vector<T> p =
       step_rows("decoding", log_probabilities, static_cast<Size>(results_.size()));
@@ -238,7 +238,7 @@ std::vector<BeamSearch::Row> BeamSearch::candidates(Size sequence,
   return best;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void BeamSearch::advance(const Var<T>& log_probabilities) {
   const std::vector<T> p =
       step_rows("beam_search", log_probabilities, static_cast<Size>(rows_.size()));

@@ -44,7 +44,7 @@ struct LogitFilter {
                            // Holtzman et al., 2020): the fewest that do, at least one
 };
 // Logits [..., K] in which what is not to be drawn is -inf; of equals the first stay. A constant.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> filter_logits(const Var<T>& logits, const LogitFilter& filter);
 
 namespace detail {
@@ -81,7 +81,7 @@ class Generation {
   [[nodiscard]] bool done() const;
   [[nodiscard]] const Indices& tokens() const { return tokens_; }
   // log_probabilities [B, K]; chosen [B].
-  template <Real T>
+  template <FloatOrDouble T>
   void advance(const Var<T>& log_probabilities, const Indices& chosen);
   [[nodiscard]] std::vector<Hypothesis> results() && { return std::move(results_); }
 
@@ -148,7 +148,7 @@ class BeamSearch {
   [[nodiscard]] Indices tokens() const;
   [[nodiscard]] Indices rows() const;
   // log_probabilities [B · beam, K].
-  template <Real T>
+  template <FloatOrDouble T>
   void advance(const Var<T>& log_probabilities);
   [[nodiscard]] std::vector<std::vector<Hypothesis>> best() const;
 

@@ -11,7 +11,7 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 struct Embedding {
   Var<T> weight;  // [words, size]
   static constexpr auto fields() { return std::tuple{field("weight", &Embedding::weight)}; }

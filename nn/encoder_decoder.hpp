@@ -80,7 +80,7 @@ auto teach(const Step& step, Size steps, State state, const Choose& choose) {
 }
 
 // The tokens, some of them replaced by what the model would say: [B].
-template <Real T>
+template <FloatOrDouble T>
 Indices mix_tokens(const Key& key, const Indices& tokens, const Var<T>& logits,
                    double probability) {
   const auto [which, what] = split(key);
@@ -154,7 +154,7 @@ struct DecoderSizes {
 };
 
 // What a decoder's step gives before the readout.
-template <Real T, class State>
+template <FloatOrDouble T, class State>
 struct DecoderAdvance {
   Var<T> features;  // [B, ...]
   State state;
@@ -163,7 +163,7 @@ struct DecoderAdvance {
 
 // Looks first, then steps (Bahdanau et al., 2015, with one layer as the readout):
 //   c = attention(output of s, memory),   s' = cell([embedding; c], s),   logits = out([output; c])
-template <Real T, class Cell = Gru<T>, class Attention = AdditiveAttention<T>>
+template <FloatOrDouble T, class Cell = Gru<T>, class Attention = AdditiveAttention<T>>
 struct BahdanauDecoder {
   Embedding<T> embedding;
   Cell cell;
@@ -197,7 +197,7 @@ struct BahdanauDecoder {
   }
 };
 
-template <Real T, class CellState>
+template <FloatOrDouble T, class CellState>
 struct LuongState {
   CellState cell;
   Var<T> attentional;  // [B, hidden], what is fed to the next step
@@ -213,7 +213,7 @@ enum class InputFeeding { yes, no };
 // Steps first, then looks, and feeds what it saw to the next step (Luong et al., 2015, section 3.3):
 //   s' = cell([embedding; a], s),   c = attention(output of s', memory)
 //   a' = tanh(W [c; output of s']),   logits = out(a')
-template <Real T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>,
+template <FloatOrDouble T, class Cell = Lstm<T>, class Attention = GeneralAttention<T>,
           InputFeeding feeding = InputFeeding::yes>
 struct LuongDecoder {
   Embedding<T> embedding;
@@ -281,11 +281,11 @@ struct LuongDecoder {
 // Without that feeding (section 3.1 of the paper) the state hangs on the tokens alone:
 //   s' = cell(embedding, s),   the rest as above
 // Teacher forcing runs the cell over the whole sequence, and then looks with all steps at once.
-template <Real T, class Cell = Gru<T>, class Attention = GeneralAttention<T>>
+template <FloatOrDouble T, class Cell = Gru<T>, class Attention = GeneralAttention<T>>
 using PlainLuongDecoder = LuongDecoder<T, Cell, Attention, InputFeeding::no>;
 
 // A decoder with the memory that it attends to: a step for teacher forcing and for decoding.
-template <class Decoder, Real T>
+template <class Decoder, FloatOrDouble T>
 struct Attending {
   Decoder decoder;  // shares its parameters
   AttentionMemory<T> memory;
@@ -314,7 +314,7 @@ struct Attending {
 };
 
 // memory [S, B, M] is prepared once; the mask [B, S] is 1 where it is real (attention.hpp).
-template <class Decoder, Real T>
+template <class Decoder, FloatOrDouble T>
 [[nodiscard]] Attending<Decoder, T> attending(
     const Decoder& decoder, const Var<T>& memory,
     const std::optional<std::type_identity_t<Var<T>>>& mask = std::nullopt) {

@@ -54,33 +54,33 @@ Fans fans(const Shape& shape) {
   return {shape.size() / shape[0], shape[0] * (shape.size() / (shape[0] * shape[1]))};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> glorot_uniform(const Key& key, const Shape& shape, double gain) {
   const Fans f = fans(shape);
   return symmetric_uniform<T>(key, shape,
                               gain * std::sqrt(6.0 / static_cast<double>(f.in + f.out)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> glorot_normal(const Key& key, const Shape& shape, double gain) {
   const Fans f = fans(shape);
   return normal<T>(key, shape, 0, gain * std::sqrt(2.0 / static_cast<double>(f.in + f.out)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> he_uniform(const Key& key, const Shape& shape, double gain) {
   return symmetric_uniform<T>(key, shape,
                               gain * std::sqrt(3.0 / static_cast<double>(fans(shape).in)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> he_normal(const Key& key, const Shape& shape, double gain) {
   return normal<T>(key, shape, 0, gain / std::sqrt(static_cast<double>(fans(shape).in)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> pytorch_uniform(const Key& key, const Shape& shape, Size fan) {
   if (fan < 1) fail("pytorch_uniform", "the fan " + std::to_string(fan) + " is not positive");
   return symmetric_uniform<T>(key, shape, 1 / std::sqrt(static_cast<double>(fan)));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> orthogonal(const Key& key, const Shape& shape, double gain) {
   (void)fans(shape);  // checks the shape
   if (shape.size() == 0) return zeros<T>(shape);

@@ -21,26 +21,26 @@ struct Fans {
 
 // Evenly over ±gain·√(6 / (in + out)), or normal with variance gain²·2 / (in + out) (Glorot &
 // Bengio, 2010).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> glorot_uniform(const Key& key, const Shape& shape, double gain = 1);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> glorot_normal(const Key& key, const Shape& shape, double gain = 1);
 // Evenly over ±gain·√(3 / in), or normal with variance gain² / in; the gain √2 suits relu (He et
 // al., 2015).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> he_uniform(const Key& key, const Shape& shape,
                                 double gain = 1.4142135623730951);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> he_normal(const Key& key, const Shape& shape,
                                double gain = 1.4142135623730951);
 // Evenly over ±1/√fan, as PyTorch fills its linear (fan = in) and recurrent layers (fan = hidden).
 // Any shape.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> pytorch_uniform(const Key& key, const Shape& shape, Size fan);
 // Rows (or columns, where there are fewer) of length `gain`, at right angles, of a uniformly random
 // direction: Q of a normal matrix (Saxe et al., 2013; Mezzadri, 2007). By Gram-Schmidt in double;
 // the last bits depend on the instruction level.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> orthogonal(const Key& key, const Shape& shape, double gain = 1);
 
 }  // namespace unroll

@@ -4,7 +4,7 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias, double epsilon) {
   const Shape shape = x.shape(), row{shape.rank() > 0 ? shape.back() : 0};
   if (shape.rank() == 0 || row[0] == 0 || !(weight.shape() == row) || !(bias.shape() == row)) {

@@ -12,11 +12,11 @@ namespace unroll {
 
 // (x - mean) / √(variance + ε) · weight + bias, over the last axis; weight and bias are [n]. Throws when the
 // shapes do not fit or rows are empty.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> layer_norm(const Var<T>& x, const Var<T>& weight, const Var<T>& bias,
                                 double epsilon = 1e-5);
 
-template <Real T>
+template <FloatOrDouble T>
 struct LayerNorm {
   Var<T> weight;  // [n]
   Var<T> bias;    // [n]

@@ -19,7 +19,7 @@ void check_lengths(const char* op, const Indices& lengths, Size batch, Size low,
   }
 }
 
-template <Real T>
+template <FloatOrDouble T>
 std::vector<T> comparable_values(const char* op, const Var<T>& x) {
   std::vector<T> values = x.to_vector();
   const auto nan = std::ranges::find_if(values, [](T v) { return std::isnan(v); });
@@ -28,7 +28,7 @@ std::vector<T> comparable_values(const char* op, const Var<T>& x) {
                " is NaN");
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> without_padding(const Var<T>& x, const Indices& lengths) {
   const Size steps = x.size(0);
   if (std::ranges::all_of(lengths.values(), [&](Size n) { return n >= steps; })) return x;
@@ -37,7 +37,7 @@ Var<T> without_padding(const Var<T>& x, const Indices& lengths) {
   return where(mask, x, 0);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 std::vector<Var<T>> running_masks(const Indices& lengths, Size steps) {
   std::vector<Var<T>> masks(static_cast<std::size_t>(steps));
   const auto values = lengths.values();
@@ -59,7 +59,7 @@ template std::vector<Var<double>> running_masks(const Indices&, Size);
 
 }  // namespace detail
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> length_mask(const Indices& lengths, Size steps) {
   const Size batch = lengths.size();
   detail::check_lengths("length_mask", lengths, batch, 0, steps);

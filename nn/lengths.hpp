@@ -13,7 +13,7 @@ namespace unroll {
 
 // [B] -> [B, steps]: 1 where the step is real, 0 where it is padding. Throws when a length is not
 // in 0..steps.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> length_mask(const Indices& lengths, Size steps);
 
 namespace detail {
@@ -24,24 +24,24 @@ template <class T>
 inline constexpr T log_zero = T(-1e30);
 
 // 1 where a logarithm is that of something impossible (and not of NaN, which is to be seen).
-template <Real T>
+template <FloatOrDouble T>
 Var<T> is_impossible(const Var<T>& log_value) {
   return log_value < log_zero<T> / 2;
 }
 
 // The elements, for what searches among them; throws where one is NaN.
-template <Real T>
+template <FloatOrDouble T>
 std::vector<T> comparable_values(const char* op, const Var<T>& x);
 
 // Throws unless there are `batch` lengths, each in low..high.
 void check_lengths(const char* op, const Indices& lengths, Size batch, Size low, Size high);
 
 // x [steps, B, ...], and 0 in the padding, which may hold anything; x itself where there is none.
-template <Real T>
+template <FloatOrDouble T>
 Var<T> without_padding(const Var<T>& x, const Indices& lengths);
 
 // For each step the mask [B, 1] of the sequences that still run, or an empty Var where all do.
-template <Real T>
+template <FloatOrDouble T>
 std::vector<Var<T>> running_masks(const Indices& lengths, Size steps);
 
 }  // namespace detail

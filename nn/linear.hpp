@@ -11,7 +11,7 @@
 
 namespace unroll {
 
-template <Real T>
+template <FloatOrDouble T>
 struct Linear {
   Var<T> weight;  // [out, in]
   Var<T> bias;    // [out]

@@ -36,7 +36,7 @@ void check_signs(const char* loss, const Var<T>& targets) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> squared_error(const Var<T>& predictions, const Var<T>& targets,
                      const LossOptions<T>& options) {
   check_classes("squared_error", predictions);
@@ -44,26 +44,26 @@ Var<T> squared_error(const Var<T>& predictions, const Var<T>& targets,
   return reduce("squared_error", sum(square(p - y), -1), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> mse(const Var<T>& predictions, const Var<T>& targets, const LossOptions<T>& options) {
   const auto [p, y] = counted("mse", predictions, targets, options.weights);
   return reduce("mse", square(p - y), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> mae(const Var<T>& predictions, const Var<T>& targets, const LossOptions<T>& options) {
   const auto [p, y] = counted("mae", predictions, targets, options.weights);
   return reduce("mae", abs(p - y), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> huber(const Var<T>& predictions, const Var<T>& targets, const HuberOptions<T>& options) {
   if (!(options.delta > 0)) fail("huber", "delta must be positive");
   const auto [p, y] = counted("huber", predictions, targets, options.weights);
   return reduce("huber", apply<Huber>(p - y, Var<T>(options.delta)), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targets,
                                         const BinaryCrossEntropyOptions<T>& options) {
   constexpr auto name = "binary_cross_entropy_with_logits";
@@ -82,14 +82,14 @@ Var<T> binary_cross_entropy_with_logits(const Var<T>& logits, const Var<T>& targ
   return reduce(name, fuse(loss, z, y, q), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> hinge(const Var<T>& scores, const Var<T>& targets, const HingeOptions<T>& options) {
   check_signs("hinge", targets);
   const auto [z, y] = counted("hinge", scores, targets, options.weights);
   return reduce("hinge", relu(options.margin - y * z), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> kl_divergence(const Var<T>& log_predictions, const Var<T>& targets,
                      const LossOptions<T>& options) {
   check_classes("kl_divergence", log_predictions);
@@ -101,7 +101,7 @@ Var<T> kl_divergence(const Var<T>& log_predictions, const Var<T>& targets,
   return reduce("kl_divergence", sum(fuse(term, p, log_q), -1), options);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> cosine_similarity(const Var<T>& a, const Var<T>& b) {
   const auto direction = [](const Var<T>& x) {
     constexpr double least_length = 1e-8;
@@ -115,7 +115,7 @@ Var<T> cosine_similarity(const Var<T>& a, const Var<T>& b) {
   return cosine + stop_gradient(clamp(cosine, -1, 1) - cosine);  // what rounding put outside
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> cosine_embedding(const Var<T>& a, const Var<T>& b, const Var<T>& targets,
                         const CosineEmbeddingOptions<T>& options) {
   const Var<T> cosine = cosine_similarity(what_counts("cosine_embedding", a, options.weights),

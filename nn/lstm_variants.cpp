@@ -4,7 +4,7 @@
 
 namespace unroll::detail {
 
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> peephole_gates(const Var<T>& z, const Var<T>& c, const Peepholes<T>& peepholes) {
   auto next = fuse(
       [](auto i, auto f, auto g, auto o, auto c0, auto p_i, auto p_f, auto p_o) {
@@ -15,7 +15,7 @@ LstmResult<T> peephole_gates(const Var<T>& z, const Var<T>& c, const Peepholes<T
   return {std::move(std::get<0>(next)), std::move(std::get<1>(next))};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> layer_norm_gates(const Var<T>& z, const Var<T>& c, const LayerNorm<T>& norm) {
   const auto gate = split<4>(z, -1);
   Var<T> c1 =

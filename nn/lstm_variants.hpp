@@ -14,15 +14,15 @@
 namespace unroll {
 
 namespace detail {
-template <Real T>
+template <FloatOrDouble T>
 struct Peepholes {
   const Var<T>&i, &f, &o;
 };
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> peephole_gates(const Var<T>& z, const Var<T>& c, const Peepholes<T>& peepholes);
-template <Real T>
+template <FloatOrDouble T>
 LstmResult<T> layer_norm_gates(const Var<T>& z, const Var<T>& c, const LayerNorm<T>& norm);
-template <Real T>
+template <FloatOrDouble T>
 LstmState<T> zero_state(Size batch, Size h, Size c) {
   return {zeros<T>({batch, h}), zeros<T>({batch, c})};
 }
@@ -30,7 +30,7 @@ LstmState<T> zero_state(Size batch, Size h, Size c) {
 
 // An LSTM whose state h is a projection of what the gates give (Sak et al., 2014), PyTorch's proj_size:
 //   c' = σ(f) c + σ(i) tanh(g),   h' = W_hr (σ(o) tanh(c'))
-template <Real T>
+template <FloatOrDouble T>
 struct ProjectedLstm {
   Var<T> weight_ih;  // [4 hidden, in]
   Var<T> weight_hh;  // [4 hidden, projection]
@@ -81,7 +81,7 @@ struct ProjectedLstm {
 // its own:
 //   c' = σ(f + p_f c) c + σ(i + p_i c) tanh(g),   h' = σ(o + p_o c') tanh(c')
 // with i, f, g, o the blocks of the pre-activation z = W_ih x + W_hh h + b.
-template <Real T>
+template <FloatOrDouble T>
 struct PeepholeLstm {
   Var<T> weight_ih;                           // [4 hidden, in]
   Var<T> weight_hh;                           // [4 hidden, hidden]
@@ -133,7 +133,7 @@ struct PeepholeLstm {
 // equations 20 to 22); LN_· is a LayerNorm of its own each:
 //   z = LN_ih(W_ih x) + LN_hh(W_hh h) + b
 //   c' = σ(f) c + σ(i) tanh(g),   h' = σ(o) tanh(LN_c(c'))
-template <Real T>
+template <FloatOrDouble T>
 struct LayerNormLstm {
   Var<T> weight_ih;               // [4 hidden, in]
   Var<T> weight_hh;               // [4 hidden, hidden]

@@ -34,7 +34,7 @@ Scores scores_of(Size right, Size predicted, Size truth) {
           ratio(2 * hits, static_cast<double>(predicted + truth))};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void Accuracy::add(const Var<T>& scores, const Indices& labels) {
   Shape leading = scores.shape();
   if (leading.rank() == 0) fail("Accuracy", "scores must be [..., classes], not a single number");

@@ -32,7 +32,7 @@ struct Accuracy {
   std::optional<std::int64_t> ignored = std::nullopt;  // rows with this label do not count
   Size right = 0, total = 0;
 
-  template <Real T>
+  template <FloatOrDouble T>
   void add(const Var<T>& scores, const Indices& labels);        // [..., K], [...]
   void add(const Indices& predictions, const Indices& labels);  // of one shape
   // NaN while nothing was counted.

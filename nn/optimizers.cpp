@@ -44,7 +44,7 @@ void check_options(const char* optimizer, const SgdOptions& o) {
   }
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void update(const SgdOptions& options, double, Var<T>& p, const Var<T>& g, Var<T>& velocity) {
   const double rate = options.learning_rate, decay = options.weight_decay,
                momentum = options.momentum;
@@ -126,12 +126,12 @@ void adam_update(const AdamStep& step, Amsgrad amsgrad, Var<T>& p, const Var<T>&
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdamOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
             Var<T>& largest) {
   adam_update(adam_step(o, count, o.weight_decay, 0), o.amsgrad, p, g, m, v, largest);
 }
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdamWOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
             Var<T>& largest) {
   adam_update(adam_step(o, count, 0, o.weight_decay), o.amsgrad, p, g, m, v, largest);
@@ -144,7 +144,7 @@ void check_options(const char* optimizer, const RmsPropOptions& o) {
   if (!(o.momentum >= 0)) fail(optimizer, "momentum must not be negative");
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void update(const RmsPropOptions& options, double, Var<T>& p, const Var<T>& g, Var<T>& v,
             Var<T>& average, Var<T>& velocity) {
   // The gradient with decay; a running average; what p moves by, but for the rate.
@@ -200,7 +200,7 @@ void check_options(const char* optimizer, const AdagradOptions& o) {
   if (!(o.learning_rate_decay >= 0)) fail(optimizer, "learning_rate_decay must not be negative");
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdagradOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& squares) {
   const double rate = o.learning_rate / (1 + (count - 1) * o.learning_rate_decay);
   std::tie(p, squares) = fuse_values(

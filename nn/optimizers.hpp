@@ -74,18 +74,18 @@ void check_options(const char* optimizer, const AdagradOptions& options);
 
 // Step number `count` of one parameter and its states. States that the options do not ask for are
 // neither read nor written.
-template <Real T>
+template <FloatOrDouble T>
 void update(const SgdOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& velocity);
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdamOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
             Var<T>& largest);
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdamWOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& m, Var<T>& v,
             Var<T>& largest);
-template <Real T>
+template <FloatOrDouble T>
 void update(const RmsPropOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& v,
             Var<T>& average, Var<T>& velocity);
-template <Real T>
+template <FloatOrDouble T>
 void update(const AdagradOptions& o, double count, Var<T>& p, const Var<T>& g, Var<T>& squares);
 
 [[noreturn]] void fail_shapes(const char* optimizer, const Shape& p, const Shape& g);

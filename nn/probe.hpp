@@ -28,7 +28,7 @@ concept Probeable = Projecting<Cell, X, State> &&
 };
 
 // Zeros with the shapes of the pre-activations of all steps: T in front.
-template <Real T, Tree State, Probeable<Var<T>, State> Cell>
+template <FloatOrDouble T, Tree State, Probeable<Var<T>, State> Cell>
 [[nodiscard]] auto zero_probe(const Cell& cell, const Var<T>& xs, const State& state) {
   if (xs.rank() == 0 || xs.size(0) == 0) fail("zero_probe", "the sequence has no steps");
   const auto z = cell.pre_activation(cell.project(index(xs, 0, 0)), state);
@@ -42,7 +42,7 @@ template <Real T, Tree State, Probeable<Var<T>, State> Cell>
 }
 
 // unroll(cell, xs, state) with probe(t) added to the pre-activation of step t; hoisted.
-template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
+template <FloatOrDouble T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
 [[nodiscard]] auto unroll_probed(const Cell& cell, const Var<T>& xs, const State& state,
                                  const Probe& probe) {
   tree_for_each(
@@ -73,7 +73,7 @@ template <Real T, Tree State, Tree Probe, Probeable<Var<T>, State> Cell>
 //   auto g = state_gradients(cell, xs, s0, [&](const auto& run) { return loss(run.state); });   // T states
 //
 // `loss` takes what unroll(cell, xs, state) gives and returns a single number.
-template <Real T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
+template <FloatOrDouble T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
 [[nodiscard]] std::vector<State> state_gradients(const Cell& cell, const Var<T>& xs,
                                                  const State& state, Loss&& loss) {
   if (xs.rank() == 0 || xs.size(0) == 0) fail("state_gradients", "the sequence has no steps");
@@ -90,7 +90,7 @@ template <Real T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
 }
 
 // The norm of each of them: where it vanishes towards the first step, nothing is learnt from there.
-template <Real T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
+template <FloatOrDouble T, Tree State, CellOver<Var<T>, State> Cell, class Loss>
 [[nodiscard]] std::vector<double> state_gradient_norms(const Cell& cell, const Var<T>& xs,
                                                        const State& state, Loss&& loss) {
   std::vector<double> norms;

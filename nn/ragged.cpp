@@ -114,13 +114,13 @@ PackedLayout::PackedLayout(const Lengths& of) : lengths(of) {
   last = Indices(ends);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Packed<T> pack(const Var<T>& xs, std::shared_ptr<const PackedLayout> layout) {
   check_padded(xs.shape(), layout->lengths);
   Var<T> data = take(reshape(xs, with_rows(xs.shape())), layout->step_rows);
   return {std::move(data), std::move(layout)};
 }
-template <Real T>
+template <FloatOrDouble T>
 Packed<T> pack(const Var<T>& xs, const Lengths& lengths) {
   return pack(xs, std::make_shared<const PackedLayout>(lengths));
 }
@@ -132,7 +132,7 @@ Indices pack(const Indices& xs, const Lengths& lengths) {
   return Indices(values);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> unpack(const Packed<T>& xs, std::optional<Size> steps) {
   const Lengths& lengths = xs.layout->lengths;
   const Size n = steps.value_or(lengths.longest());
@@ -147,18 +147,18 @@ Var<T> unpack(const Packed<T>& xs, std::optional<Size> steps) {
   return reshape(rows, shape);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Packed<T> reverse_sequences(const Packed<T>& xs) {
   return {apply(Involution{xs.layout->reversed}, xs.data), xs.layout};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> last_step(const Var<T>& xs, const Var<T>& if_empty) {
   if (xs.rank() > 0 && xs.size(0) > 0) return index(xs, 0, xs.size(0) - 1);
   if (if_empty.empty()) fail("last_step", "there are no steps");
   return if_empty;
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> last_step(const Packed<T>& xs, const Var<T>& if_empty) {
   const auto lengths = xs.layout->lengths.values();
   if (std::find(lengths.begin(), lengths.end(), Size{0}) == lengths.end()) {

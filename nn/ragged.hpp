@@ -58,7 +58,7 @@ struct PackedLayout {
 };
 
 // A ragged batch, packed; data [N, ...] with N the sum of the lengths. A tree: gradients are of its type.
-template <Real T>
+template <FloatOrDouble T>
 struct Packed {
   Var<T> data;
   std::shared_ptr<const PackedLayout> layout;
@@ -66,41 +66,41 @@ struct Packed {
 };
 
 // xs [T, B, ...] -> [N, ...]. Throws when there are not B lengths, or one is larger than T.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Packed<T> pack(const Var<T>& xs, const Lengths& lengths);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Packed<T> pack(const Var<T>& xs, std::shared_ptr<const PackedLayout> layout);
 // Words or labels [T, B] -> [N].
 [[nodiscard]] Indices pack(const Indices& xs, const Lengths& lengths);
 // [N, ...] -> [steps, B, ...] with zeros past the end of each sequence; by default as many steps as the
 // longest has.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> unpack(const Packed<T>& xs, std::optional<Size> steps = {});
 
 // Each sequence's steps in reverse, from its own end: xs [T, B, ...], or packed.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> reverse_sequences(const Var<T>& xs) {
   return flip(xs, 0);
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Packed<T> reverse_sequences(const Packed<T>& xs);
 
 // f of the steps, with whatever is beside them: for what acts on each step by itself (an affine layer, a
 // sum of two sequences of one layout, dropout). The result is padded or packed as the sequence is.
-template <class F, Real T, class... More>
+template <class F, FloatOrDouble T, class... More>
 [[nodiscard]] Var<T> map_steps(F&& f, const Var<T>& xs, const More&... more) {
   return f(xs, more...);
 }
-template <class F, Real T, class... More>
+template <class F, FloatOrDouble T, class... More>
 [[nodiscard]] Packed<T> map_steps(F&& f, const Packed<T>& xs, const More&... more) {
   return {f(xs.data, more.data...), xs.layout};
 }
 
 // The last step of each sequence: [B, ...]. An empty one has none; its row of `if_empty` stands for it, and
 // without that std::invalid_argument is thrown.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> last_step(const Var<T>& xs, const Var<T>& if_empty = {});
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> last_step(const Packed<T>& xs, const Var<T>& if_empty = {});
 
 // Batches of sequences of about one length: numbers of sequences, each exactly once, in batches of

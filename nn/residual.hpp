@@ -10,7 +10,7 @@
 
 namespace unroll {
 
-template <class State, Real T>
+template <class State, FloatOrDouble T>
 struct ResidualState {
   State inner;
   Var<T> output;  // [B, n]: of the last step
@@ -22,7 +22,7 @@ struct ResidualState {
 
 namespace detail {
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> add_way_around(const Var<T>& x, const Var<T>& y) {
   if (!(x.shape() == y.shape())) {
     fail("Residual", "the layer makes " + to_string(y.shape()) + " of " + to_string(x.shape()) +
@@ -35,7 +35,7 @@ template <class X>
 auto first_var(const X& x) {
   if constexpr (is_var<X>) {
     return x;
-  } else if constexpr (Model<X>) {
+  } else if constexpr (HasFields<X>) {
     return first_var(x.*(std::get<0>(X::fields()).member));
   } else if constexpr (is_sequence<X>) {
     return first_var(x.front());
@@ -65,12 +65,12 @@ struct Residual {
     return ResidualState<decltype(inner), T>{std::move(inner), zeros<T>({batch, output_size()})};
   }
   [[nodiscard]] Size output_size() const { return detail::output_size(layer); }
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   [[nodiscard]] const Var<T>& output(const ResidualState<State, T>& state) const {
     return state.output;
   }
   // One step. x [B, n]
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   requires CellOver<Layer, Var<T>, State>
   [[nodiscard]] ResidualState<State, T> operator()(const Var<T>& x,
                                                    const ResidualState<State, T>& state) const {
@@ -78,7 +78,7 @@ struct Residual {
     Var<T> y = detail::add_way_around(x, Var<T>(detail::cell_output(layer, inner)));
     return {std::move(inner), std::move(y)};
   }
-  template <class Xs, class State, Real T>
+  template <class Xs, class State, FloatOrDouble T>
   [[nodiscard]] Unrolled<Xs, ResidualState<State, T>> run(const Xs& xs,
                                                           const ResidualState<State, T>& state,
                                                           const UnrollOptions& options) const {

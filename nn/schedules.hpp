@@ -16,7 +16,7 @@
 
 namespace unroll {
 
-struct Constant {
+struct ConstantRate {
   double rate;
   double operator()(Size) const { return rate; }
 };

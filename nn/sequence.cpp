@@ -307,7 +307,7 @@ struct SequenceNode {
 
 }  // namespace
 
-template <class Steps, Real T>
+template <class Steps, FloatOrDouble T>
 std::optional<Sequence<T>> sequence(const Var<T>& projected, const Var<T>& W, const Var<T>& h,
                                     const Var<T>& other) {
   using S = SequenceNode<Steps, T>;

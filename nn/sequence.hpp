@@ -26,7 +26,7 @@ struct Sequence {
 };
 
 // Nothing unless projected is [T, B, gates·H] with T > 0 and the states [B, H].
-template <class Steps, Real T>
+template <class Steps, FloatOrDouble T>
 std::optional<Sequence<T>> sequence(const Var<T>& projected, const Var<T>& W, const Var<T>& h,
                                     const Var<T>& other = {});
 

@@ -32,7 +32,7 @@ Var<To> decode(const TensorData& data) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 TensorData tensor_of(const std::string& name, const Var<T>& x) {
   if (x.empty()) fail("save", "\"" + name + "\" is an empty Var: the model is not initialised");
   const Ref values = contiguous(x.handle().block());
@@ -50,7 +50,7 @@ TensorReader::TensorReader(const std::filesystem::path& path)
 
 void TensorReader::reject(const std::string& what) const { throw FormatError(path_, what); }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> TensorReader::get(const std::string& name, const Var<T>& expected, CastTensors cast) {
   using Other = std::conditional_t<std::is_same_v<T, float>, double, float>;
   const auto place = places_.find(name);

@@ -38,7 +38,7 @@ namespace detail {
   const std::string own = name.empty() ? "value" : name;
   return in_file ? in_file(own) : own;
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] TensorData tensor_of(const std::string& name, const Var<T>& x);
 
 // Hands out a file's tensors by name, and knows which were not asked for.
@@ -46,7 +46,7 @@ class TensorReader {
  public:
   explicit TensorReader(const std::filesystem::path& path);
   // Throws FormatError when it is missing or does not fit `expected`; an empty Var takes any shape.
-  template <Real T>
+  template <FloatOrDouble T>
   [[nodiscard]] Var<T> get(const std::string& name, const Var<T>& expected, CastTensors cast);
   // Throws FormatError when the file holds more than was asked for.
   void check_all_taken() const;

@@ -79,7 +79,7 @@ struct Stack {
     return detail::cell_output(layers.back(), state.back());
   }
   // One step. x [B, in]
-  template <Real T, class State>
+  template <FloatOrDouble T, class State>
   requires CellOver<Layer, Var<T>, State>
   [[nodiscard]] std::vector<State> operator()(const Var<T>& x,
                                               const std::vector<State>& state) const {
@@ -153,7 +153,7 @@ struct Chain {
     return detail::cell_output(std::get<last>(layers), std::get<last>(state));
   }
   // One step. x [B, in]
-  template <Real T, class... State>
+  template <FloatOrDouble T, class... State>
   requires(CellOver<Layers, Var<T>, State>&&...) [[nodiscard]] std::tuple<State...> operator()(
       const Var<T>& x, const std::tuple<State...>& state) const {
     std::tuple<State...> next = state;

@@ -29,7 +29,7 @@ template <Tree State>
 // Rows begin, ..., end - 1 of every part: views.
 template <Tree State>
 [[nodiscard]] State slice_rows(const State& state, Size begin, Size end) {
-  return tree_map([&](const auto& part) { return slice(part, 0, Range{begin, end}); }, state);
+  return tree_map([&](const auto& part) { return slice(part, 0, SliceRange{begin, end}); }, state);
 }
 // The rows of several states of one structure, one after the other.
 template <Tree State, class Allocator>

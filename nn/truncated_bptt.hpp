@@ -4,7 +4,7 @@
 //   TruncatedBptt bptt(net.initial_state(B), T, {.k1 = 20, .k2 = 40});
 //   while (!bptt.done()) {
 //     const auto [loss, gradient] = bptt.next(net, [&](const Net& n, const State& s, const BpttSteps& steps) {
-//       const auto run = unroll::unroll(n.layers, slice(xs, 0, Range{steps.begin, steps.end}), s);
+//       const auto run = unroll::unroll(n.layers, slice(xs, 0, SliceRange{steps.begin, steps.end}), s);
 //       return std::pair{sum_of_losses(n.read_out(run.outputs), steps), run.state};
 //     });
 //     adam.step(net, gradient);                         // or: total = tree_add(total, gradient)

@@ -128,7 +128,7 @@ auto stack_outputs(Unrolled<List, State> steps) {
   return Unrolled<V, State>{stack(std::span<const V>(steps.outputs)), std::move(steps.state)};
 }
 
-template <Real T, class State, class Cell>
+template <FloatOrDouble T, class State, class Cell>
 Unrolled<Var<T>, State> run_dense(const Cell& cell, const Var<T>& xs, const State& state,
                                   const UnrollOptions& options) {
   if constexpr (Sequenced<Cell, T, State>) {
@@ -189,7 +189,7 @@ State run_stretch(const Cell& cell, const Var<T>& rows, const PackedLayout::Stre
     }
   }
   for (Size t = 0; t < stretch.steps; ++t) {
-    const Var<T> x = slice(rows, 0, Range{t * B, (t + 1) * B});
+    const Var<T> x = slice(rows, 0, SliceRange{t * B, (t + 1) * B});
     if constexpr (Projecting<Cell, Var<T>, State>) {
       s = projected ? State(cell.step(x, s)) : State(cell(x, s));
     } else {
@@ -289,7 +289,7 @@ requires(!LayerOver<Layer, T, State>) Unrolled<std::vector<Var<T>>, State> unrol
 
 // Outputs of all steps and the last state. xs [T, B, ...] gives outputs [T, B, ...]; throws
 // std::invalid_argument when there are no steps.
-template <Real T, Tree State, LayerOver<T, State> Layer>
+template <FloatOrDouble T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<Var<T>, State> unroll(const Layer& layer, const Var<T>& xs,
                                              const State& state,
                                              const UnrollOptions& options = {}) {
@@ -306,7 +306,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
   }
 }
 // A ragged batch, packed. Each part of the state is [B, ...], in the order of the batch.
-template <Real T, Tree State, LayerOver<T, State> Layer>
+template <FloatOrDouble T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<Packed<T>, State> unroll(const Layer& layer, const Packed<T>& xs,
                                                 const State& state,
                                                 const UnrollOptions& options = {}) {
@@ -318,7 +318,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
   }
 }
 // Steps given one by one; a cell takes them one by one: nothing is hoisted.
-template <Real T, Tree State, LayerOver<T, State> Layer>
+template <FloatOrDouble T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<Var<T>, State> unroll(const Layer& layer, const std::vector<Var<T>>& xs,
                                              const State& state,
                                              const UnrollOptions& options = {}) {
@@ -331,7 +331,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
 }
 
 // The same with the outputs of each step by itself: T arrays [B, ...].
-template <Real T, Tree State, LayerOver<T, State> Layer>
+template <FloatOrDouble T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<std::vector<Var<T>>, State> unroll_steps(const Layer& layer,
                                                                 const std::vector<Var<T>>& xs,
                                                                 const State& state,
@@ -343,7 +343,7 @@ template <Real T, Tree State, LayerOver<T, State> Layer>
   auto run = unroll(layer, stack(xs), state, options);
   return {unbind(run.outputs), std::move(run.state)};
 }
-template <Real T, Tree State, LayerOver<T, State> Layer>
+template <FloatOrDouble T, Tree State, LayerOver<T, State> Layer>
 [[nodiscard]] Unrolled<std::vector<Var<T>>, State> unroll_steps(const Layer& layer,
                                                                 const Var<T>& xs,
                                                                 const State& state,

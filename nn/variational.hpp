@@ -24,7 +24,7 @@ struct VariationalRates {
 
 namespace detail {
 
-template <class State, Real T>
+template <class State, FloatOrDouble T>
 struct MaskedState {
   State inner;
   Var<T> mask;  // [B, H]; a part of the state, so that a ragged batch sorts and cuts it alike
@@ -38,7 +38,7 @@ template <class Cell>
 struct MaskedCell {
   const Cell& cell;
 
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   State seen(const MaskedState<State, T>& s) const {
     if constexpr (requires { cell.masked(s.inner, s.mask); }) {
       return cell.masked(s.inner, s.mask);
@@ -54,11 +54,11 @@ struct MaskedCell {
       return out;
     }
   }
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   auto output(const MaskedState<State, T>& s) const {
     return cell_output(cell, s.inner);
   }
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   MaskedState<State, T> operator()(const Var<T>& x, const MaskedState<State, T>& s) const {
     if constexpr (Projecting<Cell, Var<T>, State>) {
       return step(project(x), s);
@@ -66,12 +66,12 @@ struct MaskedCell {
       return {cell(x, seen(s)), s.mask};
     }
   }
-  template <Real T>
+  template <FloatOrDouble T>
   Var<T> project(const Var<T>& xs) const requires requires {
     cell.project(xs);
   }
   { return cell.project(xs); }
-  template <class State, Real T>
+  template <class State, FloatOrDouble T>
   MaskedState<State, T> step(const Var<T>& projected, const MaskedState<State, T>& s) const requires
       Projecting<Cell, Var<T>, State> {
     if constexpr (Probeable<Cell, Var<T>, State>) {
@@ -83,12 +83,12 @@ struct MaskedCell {
 };
 
 // Ones and zeros, scaled so that the expectation stays.
-template <Real T>
+template <FloatOrDouble T>
 Var<T> dropout_mask(const Shape& shape, double rate, const Key& key) {
   return dropout(ones<T>(shape), rate, key);
 }
 // All steps times one mask [B, n].
-template <Real T>
+template <FloatOrDouble T>
 Var<T> drop_in_all_steps(const Var<T>& xs, double rate, const Key& key) {
   if (xs.rank() == 0)
     fail("Variational", "the sequence is a scalar; it needs the steps as its first axis");
@@ -96,7 +96,7 @@ Var<T> drop_in_all_steps(const Var<T>& xs, double rate, const Key& key) {
   step.erase(0);
   return xs * dropout_mask<T>(step, rate, key);
 }
-template <Real T>
+template <FloatOrDouble T>
 Packed<T> drop_in_all_steps(const Packed<T>& xs, double rate, const Key& key) {
   Shape step = xs.data.shape();
   step[0] = xs.layout->lengths.batch();
@@ -125,7 +125,7 @@ struct Variational {
     return detail::cell_output(cell, s);
   }
   // One step, without dropout.
-  template <Real T, class State>
+  template <FloatOrDouble T, class State>
   requires CellOver<Cell, Var<T>, State>
   [[nodiscard]] State operator()(const Var<T>& x, const State& s) const { return cell(x, s); }
 

@@ -9,7 +9,7 @@ double average_decay(const WeightAverageOptions& o, double count) {
   return o.warmup == AverageWarmup::yes ? std::min(o.decay, (1 + count) / (10 + count)) : o.decay;
 }
 
-template <Real T>
+template <FloatOrDouble T>
 void update_average(Var<T>& average, const Var<T>& p, double decay) {
   average =
       fuse_values([decay](auto a, auto p0) { return decay * a + (1 - decay) * p0; }, average, p);

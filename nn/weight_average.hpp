@@ -21,7 +21,7 @@ struct WeightAverageOptions {
 
 namespace detail {
 [[nodiscard]] double average_decay(const WeightAverageOptions& options, double count);
-template <Real T>
+template <FloatOrDouble T>
 void update_average(Var<T>& average, const Var<T>& p, double decay);
 [[noreturn]] void fail_average(const Shape& average, const Shape& p);
 }  // namespace detail

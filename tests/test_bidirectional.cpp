@@ -30,8 +30,8 @@ TEST_CASE("Outputs of both directions stand side by side, each at its step") {
     const auto back = unroll::unroll(layer.backward, mirrored(xs), s0.backward);
     CHECK(run.outputs.shape() == Shape{T, B, 2 * H});
     CHECK(layer.output_size() == 2 * H);
-    CHECK(distance(slice(run.outputs, -1, Range{0, H}), there.outputs) == 0);
-    CHECK(distance(slice(run.outputs, -1, Range{H}), mirrored(back.outputs)) < 1e-14);
+    CHECK(distance(slice(run.outputs, -1, SliceRange{0, H}), there.outputs) == 0);
+    CHECK(distance(slice(run.outputs, -1, SliceRange{H}), mirrored(back.outputs)) < 1e-14);
     CHECK(distance(run.state.forward, there.state) == 0);
     CHECK(distance(run.state.backward, back.state) < 1e-14);
     check_grads(
@@ -58,7 +58,7 @@ TEST_CASE("Layers above read both directions; stacks may stand inside") {
                                     Tower::make(Key(4), {.layers = 2}, I, 3)};
   CHECK(towers.output_size() == H + 3);
   const auto both = unroll::unroll(towers, xs, towers.initial_state(B));
-  CHECK(distance(slice(both.outputs, -1, Range{0, H}),
+  CHECK(distance(slice(both.outputs, -1, SliceRange{0, H}),
                  unroll::unroll(towers.forward, xs, towers.forward.initial_state(B)).outputs) == 0);
 }
 

@@ -63,7 +63,7 @@ TEST_CASE("of texts of one unit the state enters as the last, the largest and th
   const TextBatch batch = encoder.examples(words).batch(std::vector<Size>{0, 1, 2});
   const Var<float> d_scores = (softmax(model(batch)) - one_hot<float>(batch.labels, 2)) / 3.0f;
   const auto block = [&](Size first) {  // of 4 units, in [forward h, backward h, max, mean]
-    return slice(model.answer.weight, 1, Range{first, first + 4});
+    return slice(model.answer.weight, 1, SliceRange{first, first + 4});
   };
   const Var<float> d_h = matmul(d_scores, block(0) + block(8) + block(16));
   const auto norms = model.gradient_by_unit(batch);

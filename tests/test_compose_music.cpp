@@ -31,7 +31,7 @@ SavedComposer trained(const Texts& texts, Size steps) {
   const SavedComposer start = small(texts, 1);
   TrainerOptions options{.steps = steps, .batch = Size(texts.size()), .clip = 1};
   options.log = nullptr;
-  Trainer trainer(start.model, Adam(start.model, {.learning_rate = 2e-2}), options);
+  ModelTrainer trainer(start.model, Adam(start.model, {.learning_rate = 2e-2}), options);
   trainer.fit(TuneTexts(texts, start.vocabulary),
               [](const Composer& m, const TuneBatch& b) { return m.loss(b); });
   return {trainer.model(), start.vocabulary};

@@ -138,7 +138,7 @@ struct Tied {
 
 }  // namespace
 
-static_assert(Model<Net> && Model<Affine> && !Model<Var<double>>);
+static_assert(HasFields<Net> && HasFields<Affine> && !HasFields<Var<double>>);
 static_assert(Tree<Net> && Tree<std::vector<Net>> && Tree<std::tuple<Net, Var<float>>>);
 static_assert(Tree<std::pair<Var<double>, std::optional<Affine>>> && !Tree<int> &&
               !Tree<std::vector<int>>);

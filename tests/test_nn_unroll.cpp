@@ -125,7 +125,7 @@ void check_state_gradients(const Cell& cell) {
   const State s0 = cell.initial_state(B);
   // Of the last state, and of what was put out on the way.
   const auto loss = [](const State& last, const Var<double>& outputs, Size from) {
-    Var<double> total = sum(slice(weights, 0, Range{from}) * outputs);
+    Var<double> total = sum(slice(weights, 0, SliceRange{from}) * outputs);
     tree_for_each([&](const auto& part) { total = total + sum(square(part)); }, last);
     return total;
   };
@@ -197,8 +197,8 @@ TEST_CASE("Outputs come per step or stacked, from one array or from steps given 
 TEST_CASE("A sequence can be continued from its last state") {
   const auto cell = Lstm<double>::make(Key(3), I, H);
   const auto whole = unroll::unroll(cell, xs, cell.initial_state(B));
-  const auto first = unroll::unroll(cell, slice(xs, 0, Range{0, 2}), cell.initial_state(B));
-  const auto second = unroll::unroll(cell, slice(xs, 0, Range{2}), first.state);
+  const auto first = unroll::unroll(cell, slice(xs, 0, SliceRange{0, 2}), cell.initial_state(B));
+  const auto second = unroll::unroll(cell, slice(xs, 0, SliceRange{2}), first.state);
   CHECK(distance(concat({first.outputs, second.outputs}), whole.outputs) < 1e-15);
   CHECK(distance(second.state, whole.state) < 1e-15);
 }
@@ -219,7 +219,7 @@ TEST_CASE("A user's cell needs a call operator and a state that is a tree") {
 
 TEST_CASE("One step, and a batch of one, are sequences like others") {
   const auto cell = Elman<double>::make(Key(3), I, H);
-  const auto one = unroll::unroll(cell, slice(xs, 0, Range{0, 1}), cell.initial_state(B));
+  const auto one = unroll::unroll(cell, slice(xs, 0, SliceRange{0, 1}), cell.initial_state(B));
   CHECK(distance(index(one.outputs, 0, 0), cell(index(xs, 0, 0), cell.initial_state(B))) < 1e-15);
   CHECK_THROWS_WITH_AS((void)unroll::unroll(cell, zeros<double>({0, B, I}), cell.initial_state(B)),
                        "[unroll] the sequence has no steps, so there is nothing to stack",
@@ -252,7 +252,7 @@ TEST_CASE("Of a_t = a_{t-1} / 2 + x_t and the last a, the gradient halves with e
   const Var<double> four = broadcast_to(x, {4, 4});
   CHECK(state_gradient_norms(cell, four, zeros<double>({4}), all) ==
         std::vector<double>{2 * 1.875, 2 * 1.75, 2 * 1.5, 2});
-  CHECK(state_gradient_norms(cell, slice(x, 0, Range{0, 1}), zeros<double>({1}), all) ==
+  CHECK(state_gradient_norms(cell, slice(x, 0, SliceRange{0, 1}), zeros<double>({1}), all) ==
         std::vector<double>{1});
   CHECK_THROWS_WITH_AS((void)state_gradients(cell, zeros<double>({0, 1}), zeros<double>({1}), last),
                        "[state_gradients] the sequence has no steps", std::invalid_argument);
@@ -262,7 +262,7 @@ TEST_CASE("A probe for another number of steps is refused") {
   const auto cell = Elman<double>::make(Key(3), I, H);
   const auto h0 = cell.initial_state(B);
   CHECK_THROWS_WITH_AS(
-      (void)unroll_probed(cell, slice(xs, 0, Range{1}), h0, zero_probe(cell, xs, h0)),
+      (void)unroll_probed(cell, slice(xs, 0, SliceRange{1}), h0, zero_probe(cell, xs, h0)),
       "[unroll_probed] the sequence [5, 3, 2] and the probe [6, 3, 4] differ in "
       "their number of steps",
       std::invalid_argument);
@@ -278,7 +278,7 @@ TEST_CASE("Both sides of a GRU's pre-activation agree in r and z, and differ by 
   CHECK(distance(input[0], hidden[0]) < 1e-15);
   CHECK(distance(input[1], hidden[1]) < 1e-15);
   const auto states = unroll::unroll(cell, xs, h0).outputs;
-  const auto before = concat({expand(h0, 0), slice(states, 0, Range{0, T - 1})});
+  const auto before = concat({expand(h0, 0), slice(states, 0, SliceRange{0, T - 1})});
   const auto r = sigmoid(split<3>(cell.project(xs), -1)[0] +
                          split<3>(linear(before, cell.weight_hh, cell.bias_hh), -1)[0]);
   CHECK(distance(hidden[2], input[2] * r) < 1e-14);

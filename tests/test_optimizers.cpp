@@ -265,10 +265,10 @@ TEST_CASE("Float arrays of any length are updated like their elements") {
     all.step(p, g);
     all.step(p, g);
     for (Size i = 0; i < n; ++i) {
-      Var<float> one = slice(expected, 0, Range{i, i + 1});
+      Var<float> one = slice(expected, 0, SliceRange{i, i + 1});
       Adam single(one, {.learning_rate = 0.05});
-      single.step(one, slice(g, 0, Range{i, i + 1}));
-      single.step(one, slice(g, 0, Range{i, i + 1}));
+      single.step(one, slice(g, 0, SliceRange{i, i + 1}));
+      single.step(one, slice(g, 0, SliceRange{i, i + 1}));
       CHECK(one.item() == p.to_vector()[static_cast<std::size_t>(i)]);
     }
   }

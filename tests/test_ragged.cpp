@@ -67,7 +67,7 @@ void check_one_by_one(const Layer& layer, const std::vector<Size>& lengths, Size
         std::vector<State> states;
         for (Size b = 0; b < B; ++b) {
           const Size n = lengths[static_cast<std::size_t>(b)];
-          const auto own = slice(x, {Range{0, n}, Range{b, b + 1}});
+          const auto own = slice(x, {SliceRange{0, n}, SliceRange{b, b + 1}});
           State last = slice_rows(s, b, b + 1);
           Var<double> outputs = zeros<double>({0, 1, out_weights.size(2)});
           if (n > 0) {
@@ -76,7 +76,8 @@ void check_one_by_one(const Layer& layer, const std::vector<Size>& lengths, Size
             last = run.state;
           }
           columns.push_back(pad(outputs, 0, 0, steps - n));
-          total = total + sum(square(columns.back()) * slice(out_weights, 1, Range{b, b + 1})) +
+          total = total +
+                  sum(square(columns.back()) * slice(out_weights, 1, SliceRange{b, b + 1})) +
                   state_loss(last, slice_rows(state_weights, b, b + 1));
           states.push_back(last);
         }
@@ -202,7 +203,7 @@ TEST_CASE("A network over packed steps needs no mask in its loss") {
   double total = 0;
   for (Size b = 0; b < 3; ++b) {
     const Size n = lengths[b];
-    const auto own = slice(xs, {Range{0, n}, Range{b, b + 1}});
+    const auto own = slice(xs, {SliceRange{0, n}, SliceRange{b, b + 1}});
     const auto outputs = unroll::unroll(net, own, net.initial_state(1)).outputs;
     std::vector<Size> own_labels;
     for (Size t = 0; t < n; ++t) own_labels.push_back(labels(t * 3 + b));

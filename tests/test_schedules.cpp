@@ -88,7 +88,7 @@ TEST_CASE("A result below zero is better when it is lower by the share of its si
 }
 
 TEST_CASE("Schedules stay where they end") {
-  CHECK(Constant{0.1}(1'000'000'000'000) == 0.1);
+  CHECK(ConstantRate{0.1}(1'000'000'000'000) == 0.1);
   const Cosine cosine{.rate = 1, .steps = 10, .lowest = 0.1};
   CHECK(cosine(10) == 0.1);
   CHECK(cosine(1'000'000) == 0.1);
@@ -108,9 +108,9 @@ TEST_CASE("Short schedules: one step, no warm-up, nothing that rises") {
   CHECK(OneCycle{.highest = 1, .steps = 2}(1) == doctest::Approx(4e-6));
   CHECK(OneCycle{.highest = 1, .steps = 10, .rising = 0}(9) == doctest::Approx(4e-6));
   CHECK(OneCycle{.highest = 1, .steps = 10, .rising = 1}(9) == 1);
-  CHECK(Warmup(0, Constant{0.5})(0) == 0.5);
-  CHECK(Warmup(1, Constant{0.5}, 0.5)(0) == 0.25);
-  CHECK(Warmup(1, Constant{0.5}, 0.5)(1) == 0.5);
+  CHECK(Warmup(0, ConstantRate{0.5})(0) == 0.5);
+  CHECK(Warmup(1, ConstantRate{0.5}, 0.5)(0) == 0.25);
+  CHECK(Warmup(1, ConstantRate{0.5}, 0.5)(1) == 0.5);
   // Of anything that can be called, another warm-up too.
   const Warmup nested(2,
                       Warmup(
@@ -132,7 +132,7 @@ TEST_CASE("Schedules that make no sense are refused") {
   CHECK_THROWS_AS((void)CosineRestarts({.rate = 1, .period = 0})(0), std::invalid_argument);
   CHECK_THROWS_AS((void)OneCycle({.highest = 1, .steps = 5, .rising = 2})(0),
                   std::invalid_argument);
-  CHECK_THROWS_AS((void)Warmup(3, Constant{1}, -1)(0), std::invalid_argument);
+  CHECK_THROWS_AS((void)Warmup(3, ConstantRate{1}, -1)(0), std::invalid_argument);
   ReduceOnPlateau plateau(1, {.factor = 1});
   CHECK_THROWS_AS(plateau.add(1), std::invalid_argument);
   CHECK(std::isinf(plateau.best.item()));

@@ -281,7 +281,7 @@ TEST_CASE("A state can be kept and gone back to; rows of it can be chosen, cut a
 
   const auto chosen = take_rows(a, Indices({4}, {2, 0, 0, 1}));
   CHECK(chosen[1].c.shape() == Shape{4, H});
-  CHECK(distance(slice(chosen[1].c, 0, Range{2, 3}), slice(a[1].c, 0, Range{0, 1})) == 0);
+  CHECK(distance(slice(chosen[1].c, 0, SliceRange{2, 3}), slice(a[1].c, 0, SliceRange{0, 1})) == 0);
   const std::vector parts{slice_rows(a, 0, 1), slice_rows(a, 1, 3)};
   CHECK(distance(concat_rows(parts), a) == 0);
   CHECK_THROWS_AS((void)take_rows(a, Indices({1}, {3})), std::invalid_argument);

@@ -134,8 +134,8 @@ TEST_CASE("pieces are index ranges without empty ones, or what the dataset split
 
 TEST_CASE("a step is the optimiser's step with the gradient of the mean loss") {
   const Points data{.count = 8};
-  Trainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
-                  quiet({.steps = 1, .batch = 8, .order = Order::as_given}));
+  ModelTrainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
+                       quiet({.steps = 1, .batch = 8, .order = Order::as_given}));
   const TrainingResult result = trainer.fit(data, plain_loss);
   CHECK(result.steps == 1);
   CHECK(result.weight == 8);
@@ -156,7 +156,7 @@ TEST_CASE("parts, threads and accumulated batches add up to the batch as a whole
     o.order = Order::as_given;
     o.epochs = 3;
     o.clip = 0.5;
-    Trainer trainer(start(), Adam(start(), {.learning_rate = 0.05}), quiet(o));
+    ModelTrainer trainer(start(), Adam(start(), {.learning_rate = 0.05}), quiet(o));
     trainer.fit(data, plain_loss);
     return numbers(trainer.model());
   };
@@ -193,8 +193,8 @@ TEST_CASE("parts with different numbers of tokens make the mean over all tokens"
   const double expected = 1 - 0.25 * 2 * (1 - 20.0 / 9);
   for (const Size parts : {1, 2, 3, 4}) {
     const Var<double> w = 1.0;
-    Trainer trainer(w, Sgd(w, {.learning_rate = 0.25}),
-                    quiet({.steps = 1, .batch = 4, .parts = parts, .steps_per_point = 1}));
+    ModelTrainer trainer(w, Sgd(w, {.learning_rate = 0.25}),
+                         quiet({.steps = 1, .batch = 4, .parts = parts, .steps_per_point = 1}));
     trainer.validate_on(data, loss);
     CHECK(trainer.evaluate().loss == doctest::Approx(19.0 / 9).epsilon(1e-14));
     const auto result = trainer.fit(data, loss);
@@ -216,8 +216,8 @@ TEST_CASE("ready batches are taken one by one, and cut by the function that come
   };
   const auto slope = [&](const Var<double>& w, const B& b) { return w * mean_of(b); };
   const Var<double> w = 0.0;
-  Trainer whole(w, Sgd(w, {.learning_rate = 1}),
-                quiet({.epochs = 1, .accumulate = 2, .order = Order::as_given}));
+  ModelTrainer whole(w, Sgd(w, {.learning_rate = 1}),
+                     quiet({.epochs = 1, .accumulate = 2, .order = Order::as_given}));
   whole.fit(ReadyBatches(batches), slope);
   CHECK(whole.model().item() == doctest::Approx(-(2.5 + 5.5) / 2));  // each batch counts alike
 
@@ -228,8 +228,8 @@ TEST_CASE("ready batches are taken one by one, and cut by the function that come
   const auto weighted = [&](const Var<double>& x, const B& b) {
     return Weighted<double>{slope(x, b), double(b.size())};
   };
-  Trainer parts(w, Sgd(w, {.learning_rate = 1}),
-                quiet({.epochs = 1, .accumulate = 2, .threads = 3}));
+  ModelTrainer parts(w, Sgd(w, {.learning_rate = 1}),
+                     quiet({.epochs = 1, .accumulate = 2, .threads = 3}));
   CHECK(parts.fit(ReadyBatches(batches, cut), weighted).weight == 6);
   CHECK(parts.model().item() == doctest::Approx(-21.0 / 6).epsilon(1e-14));
 }
@@ -238,7 +238,7 @@ TEST_CASE("a dataset's own epochs are followed") {
   struct Buckets : Points {
     [[nodiscard]] BatchLists epoch(const Key&, Size, Order) const { return {{1}, {2, 3}}; }
   };
-  Trainer trainer(start(), Sgd(start()), quiet({.epochs = 2}));
+  ModelTrainer trainer(start(), Sgd(start()), quiet({.epochs = 2}));
   const auto result = trainer.fit(Buckets{}, plain_loss);
   CHECK(result.steps == 4);
   CHECK(result.weight == 6);
@@ -251,7 +251,7 @@ TEST_CASE("each example of an epoch is seen once, and another epoch has another 
     return double(chosen.size());
   });
   const Var<double> w = 0.0;
-  Trainer trainer(w, Sgd(w), quiet({.epochs = 2, .batch = 3}));
+  ModelTrainer trainer(w, Sgd(w), quiet({.epochs = 2, .batch = 3}));
   trainer.fit(data, [](const Var<double>& x, double) { return x * 1.0; });
   REQUIRE(seen.size() == 14);
   const std::vector<Size> first(seen.begin(), seen.begin() + 7),
@@ -277,9 +277,9 @@ TEST_CASE("N + M steps are N steps, save, load, M steps: bit for bit") {
                   .steps_per_point = 4});
   };
   const auto make = [&](Size steps, std::size_t threads) {
-    Trainer trainer(start(), AdamW(start()), options(steps, threads));
+    ModelTrainer trainer(start(), AdamW(start()), options(steps, threads));
     trainer.validate_on(held_out, plain_loss,
-                        Metric("error", Aim::lower, [](const Net& n, const Batch& b) {
+                        ValidationMetric("error", Aim::lower, [](const Net& n, const Batch& b) {
                           return sqrt(mse(n(b.xs), b.labels));
                         }));
     return trainer;
@@ -323,8 +323,8 @@ TEST_CASE("the best model is kept, and a run without progress ends") {
   const auto loss = [](const Var<double>& x, int) {
     return square(x - 5.0) * 0.0 - x;
   };  // slope -1
-  Trainer trainer(w, Sgd(w, {.learning_rate = 0.5}),
-                  quiet({.epochs = 100, .patience = 3, .save = folder / "run.safetensors"}));
+  ModelTrainer trainer(w, Sgd(w, {.learning_rate = 0.5}),
+                       quiet({.epochs = 100, .patience = 3, .save = folder / "run.safetensors"}));
   const auto valley = [](const Var<double>& x, int) { return square(x - 2.0); };
   trainer.validate_on(data, valley);
   const TrainingResult result = trainer.fit(data, loss);
@@ -339,8 +339,8 @@ TEST_CASE("the best model is kept, and a run without progress ends") {
   load(folder / "run.best.safetensors", best);
   CHECK(best.item() == 2.0);
   // A resumed run has lost its patience already.
-  Trainer again(w, Sgd(w, {.learning_rate = 0.5}),
-                quiet({.epochs = 100, .patience = 3, .resume = folder / "run.safetensors"}));
+  ModelTrainer again(w, Sgd(w, {.learning_rate = 0.5}),
+                     quiet({.epochs = 100, .patience = 3, .resume = folder / "run.safetensors"}));
   again.validate_on(data, valley);
   CHECK(again.fit(data, loss).steps == 0);
   CHECK(again.best().item() == 2.0);
@@ -351,8 +351,8 @@ TEST_CASE("a metric with an aim decides about the best, a metric may be of the w
   const Examples data(4, [](std::span<const Size> chosen) { return double(chosen.size()); });
   const auto down = [](const Var<double>& x, double) { return -1.0 * x; };
   const auto run = [&](Aim aim) {
-    Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 4, .batch = 4}));
-    trainer.validate_on(data, down, Metric("hill", aim, [](const Var<double>& x) {
+    ModelTrainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 4, .batch = 4}));
+    trainer.validate_on(data, down, ValidationMetric("hill", aim, [](const Var<double>& x) {
                           return 10 - (x.item() - 2) * (x.item() - 2);
                         }));
     trainer.fit(data, down);
@@ -363,9 +363,10 @@ TEST_CASE("a metric with an aim decides about the best, a metric may be of the w
   CHECK(run(Aim::lower) == 4);
   CHECK(run(Aim::none) == 4);  // the loss decides
   // An average by weight: batches of 3 and 1 examples.
-  Trainer trainer(w, Sgd(w), quiet({.steps = 1, .batch = 3}));
+  ModelTrainer trainer(w, Sgd(w), quiet({.steps = 1, .batch = 3}));
   trainer.validate_on(
-      data, down, Metric("size", Aim::none, [](const Var<double>&, double size) { return size; }));
+      data, down,
+      ValidationMetric("size", Aim::none, [](const Var<double>&, double size) { return size; }));
   CHECK(trainer.evaluate().metric == (3.0 * 3 + 1) / 4);
 }
 
@@ -376,7 +377,7 @@ TEST_CASE("a loss with two forms trains with the key and is validated without") 
   };
   const Var<double> w = 0.0;
   const Examples data(2, [](std::span<const Size>) { return 0; });
-  Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 1}));
+  ModelTrainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 1}));
   trainer.validate_on(data, Loss{});
   CHECK(trainer.fit(data, Loss{}).validation->loss == -3 - 1);
 }
@@ -390,7 +391,7 @@ TEST_CASE("losses of parts draw from different keys, the same at each run") {
   };
   const Var<double> w = 0.0;
   for (int run = 0; run < 2; ++run) {
-    Trainer trainer(w, Sgd(w), quiet({.steps = 3, .batch = 2, .parts = 2}));
+    ModelTrainer trainer(w, Sgd(w), quiet({.steps = 3, .batch = 2, .parts = 2}));
     trainer.fit(data, loss);
   }
   REQUIRE(keys.size() == 12);
@@ -403,8 +404,8 @@ TEST_CASE("losses of parts draw from different keys, the same at each run") {
 TEST_CASE("a run that ends between validations is measured, which is no part of its history") {
   const Folder folder;
   const Points data;
-  Trainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
-                  quiet({.steps = 7, .batch = 8, .save = folder / "run"}));
+  ModelTrainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
+                       quiet({.steps = 7, .batch = 8, .save = folder / "run"}));
   trainer.validate_on(data, plain_loss);
   const auto result = trainer.fit(data, plain_loss);
   REQUIRE(trainer.history().validation.size() == 2);  // epochs of 3 steps
@@ -421,7 +422,7 @@ TEST_CASE("limits of epochs, steps and seconds: what comes first ends the run") 
   const Points data{.count = 4};
   const auto run = [&](TrainerOptions o) {
     o.batch = 2;
-    Trainer trainer(start(), Sgd(start()), quiet(o));
+    ModelTrainer trainer(start(), Sgd(start()), quiet(o));
     return trainer.fit(data, plain_loss);
   };
   CHECK(run({.epochs = 3}).steps == 6);
@@ -435,7 +436,7 @@ TEST_CASE("limits of epochs, steps and seconds: what comes first ends the run") 
   CHECK_THROWS_AS(run({.steps = 1, .accumulate = 0}), std::invalid_argument);
   CHECK_THROWS_AS(run({.steps = 1, .clip = std::nan("")}), std::invalid_argument);
   CHECK_THROWS_AS(run({.steps = 1, .threads = 0}), std::invalid_argument);
-  Trainer trainer(start(), Sgd(start()), quiet({.steps = 1}));
+  ModelTrainer trainer(start(), Sgd(start()), quiet({.steps = 1}));
   CHECK_THROWS_WITH_AS(trainer.fit(Points{.count = 0}, plain_loss),
                        doctest::Contains("no examples"), std::invalid_argument);
   CHECK_THROWS_WITH_AS((void)trainer.evaluate(), doctest::Contains("validate_on"),
@@ -453,7 +454,7 @@ TEST_CASE("the updates that a schedule can be made for are those that the traine
           CHECK(known_updates(o, data.size()) == 0);
           continue;
         }
-        Trainer trainer(start(), Sgd(start()), o);
+        ModelTrainer trainer(start(), Sgd(start()), o);
         CAPTURE(steps);
         CAPTURE(epochs);
         CAPTURE(accumulate);
@@ -468,8 +469,8 @@ TEST_CASE("a schedule decides about the rate of each step") {
   const Examples data(1, [](std::span<const Size>) { return 0; });
   const auto slope = [](const Var<double>& x, int) { return 1.0 * x; };
   const auto end = [&](const RateSchedule& schedule) {
-    Trainer trainer(w, Sgd(w, {.learning_rate = 100}),
-                    quiet({.steps = 3, .schedule = schedule, .steps_per_point = 1}));
+    ModelTrainer trainer(w, Sgd(w, {.learning_rate = 100}),
+                         quiet({.steps = 3, .schedule = schedule, .steps_per_point = 1}));
     trainer.validate_on(data, slope);
     trainer.fit(data, slope);
     CHECK(trainer.optimizer().options.learning_rate ==
@@ -489,13 +490,13 @@ TEST_CASE("gradients are clipped by the norm of the mean gradient") {
   const Examples data(8, [](std::span<const Size>) { return 0; });
   const auto slope = [](const Var<double>& x, int) { return 6.0 * x; };
   for (const auto& [clip, step] : {std::pair{0.0, 6.0}, {2.0, 2.0}, {7.0, 6.0}}) {
-    Trainer trainer(w, Sgd(w, {.learning_rate = 1}),
-                    quiet({.steps = 1,
-                           .batch = 4,
-                           .accumulate = 2,
-                           .parts = 2,
-                           .clip = clip,
-                           .steps_per_point = 1}));
+    ModelTrainer trainer(w, Sgd(w, {.learning_rate = 1}),
+                         quiet({.steps = 1,
+                                .batch = 4,
+                                .accumulate = 2,
+                                .parts = 2,
+                                .clip = clip,
+                                .steps_per_point = 1}));
     trainer.fit(data, slope);
     CHECK(trainer.model().item() == doctest::Approx(-step).epsilon(1e-14));
     CHECK(trainer.history().training.at(0).gradient_norm == doctest::Approx(6).epsilon(1e-14));
@@ -505,13 +506,13 @@ TEST_CASE("gradients are clipped by the norm of the mean gradient") {
 TEST_CASE("a loss that is not finite stops the run with the model of the step before") {
   const Var<double> w = 1.0;
   const Examples data(1, [](std::span<const Size>) { return 0; });
-  Trainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 10}));
+  ModelTrainer trainer(w, Sgd(w, {.learning_rate = 1}), quiet({.steps = 10}));
   const auto loss = [](const Var<double>& x, int) { return log(x); };  // w: 1, 0, then log 0
   CHECK_THROWS_WITH_AS(trainer.fit(data, loss), doctest::Contains("step 2: the loss is -inf"),
                        Error);
   CHECK(trainer.model().item() == 0);
   CHECK(trainer.history().steps == 1);
-  Trainer weightless(w, Sgd(w), quiet({.steps = 10}));
+  ModelTrainer weightless(w, Sgd(w), quiet({.steps = 10}));
   CHECK_THROWS_WITH_AS(weightless.fit(data,
                                       [](const Var<double>& x, int) {
                                         return Weighted<double>{x / 0.0, 0};
@@ -522,7 +523,7 @@ TEST_CASE("a loss that is not finite stops the run with the model of the step be
 TEST_CASE("files that are no checkpoints of this run are refused, and nothing changes") {
   const Folder folder;
   const Points data;
-  const auto make = [](TrainerOptions o) { return Trainer(start(), Adam(start()), quiet(o)); };
+  const auto make = [](TrainerOptions o) { return ModelTrainer(start(), Adam(start()), quiet(o)); };
   auto trainer = make({.steps = 3, .batch = 4, .metadata = {{"vocabulary", "abc"}}});
   trainer.fit(data, plain_loss);
   trainer.save(folder / "good");
@@ -539,7 +540,7 @@ TEST_CASE("files that are no checkpoints of this run are refused, and nothing ch
                        std::invalid_argument);
   CHECK_THROWS_WITH_AS(make({.steps = 3, .batch = 4, .seed = 2}).load(folder / "good"),
                        doctest::Contains("seed"), std::invalid_argument);
-  Trainer other(start(), Sgd(start()), quiet({.steps = 3, .batch = 4}));
+  ModelTrainer other(start(), Sgd(start()), quiet({.steps = 3, .batch = 4}));
   CHECK_THROWS_AS(other.load(folder / "good"), FormatError);
   const auto damaged = [&](auto change) {
     SafetensorsFile file = read_safetensors(folder / "good");
@@ -569,14 +570,14 @@ TEST_CASE("files that are no checkpoints of this run are refused, and nothing ch
 TEST_CASE("progress and event files tell of the run") {
   const Folder folder;
   std::ostringstream log;
-  Trainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
-                  {.epochs = 2,
-                   .batch = 8,
-                   .steps_per_point = 2,
-                   .logdir = folder / "log",
-                   .unit = "points",
-                   .log = &log});
-  trainer.validate_on(Points{}, plain_loss, Metric("error", Aim::lower, plain_loss));
+  ModelTrainer trainer(start(), Sgd(start(), {.learning_rate = 0.1}),
+                       {.epochs = 2,
+                        .batch = 8,
+                        .steps_per_point = 2,
+                        .logdir = folder / "log",
+                        .unit = "points",
+                        .log = &log});
+  trainer.validate_on(Points{}, plain_loss, ValidationMetric("error", Aim::lower, plain_loss));
   trainer.fit(Points{}, plain_loss);
   const std::string text = log.str();
   for (const char* part : {"step 3, epochs 1: loss", "validation loss", "error", "(best)",
@@ -599,8 +600,8 @@ TEST_CASE("Ctrl-C ends a run after its step, saves it, and it can be gone on wit
   const Folder folder;
   const Points data;
   const auto make = [&](Size steps) {
-    return Trainer(start(), Adam(start()),
-                   quiet({.steps = steps, .batch = 4, .save = folder / "run"}));
+    return ModelTrainer(start(), Adam(start()),
+                        quiet({.steps = steps, .batch = 4, .save = folder / "run"}));
   };
   auto interrupted = make(20);
   int calls = 0;
@@ -632,8 +633,8 @@ TEST_CASE("killed at any moment of saving, the checkpoint of that step or the on
   };
   const Large model{start(), zeros<double>({20'000})};
   const auto make = [&](Size steps) {
-    return Trainer(model, Sgd(model, {.learning_rate = 0.01, .momentum = 0.9}),
-                   quiet({.steps = steps, .batch = 4, .save = path, .save_every = 1}));
+    return ModelTrainer(model, Sgd(model, {.learning_rate = 0.01, .momentum = 0.9}),
+                        quiet({.steps = steps, .batch = 4, .save = path, .save_every = 1}));
   };
   const auto loss = [](const Large& m, const Batch& b) { return plain_loss(m.net, b); };
   make(1).save(path);
@@ -698,7 +699,7 @@ TEST_CASE("killed at any moment of saving, the checkpoint of that step or the on
 TEST_CASE("a loss that is not computed from the model it is given is refused at the first step") {
   const Net captured = start();
   const auto refused = [&](const auto& loss) {
-    Trainer trainer(start(), Sgd(start(), {}), quiet({.epochs = 1, .batch = 4, .threads = 2}));
+    ModelTrainer trainer(start(), Sgd(start(), {}), quiet({.epochs = 1, .batch = 4, .threads = 2}));
     CHECK_THROWS_WITH_AS(trainer.fit(Points{}, loss),
                          doctest::Contains("the loss is not computed from the model"),
                          std::invalid_argument);

@@ -28,7 +28,7 @@ Var<double> step_loss(const Net& n, const State& s, Size t) {
   return sum(square(n.out(s.h) - index(ys, 0, t)));
 }
 std::pair<Var<double>, State> run(const Net& n, const State& s, const BpttSteps& steps) {
-  const Range range{steps.begin, steps.end};
+  const SliceRange range{steps.begin, steps.end};
   auto r = unroll::unroll(n.cell, slice(xs, 0, range), s);
   return {sum(square(n.out(r.outputs) - slice(ys, 0, range))), r.state};
 }
@@ -161,7 +161,7 @@ TEST_CASE("Stacks are truncated like cells") {
   using Layers = Stack<Gru<double>>;
   const auto steps = [&](const Layers& m, const std::vector<Var<double>>& s,
                          const BpttSteps& part) {
-    auto r = unroll::unroll(m, slice(xs, 0, Range{part.begin, part.end}), s);
+    auto r = unroll::unroll(m, slice(xs, 0, SliceRange{part.begin, part.end}), s);
     return std::pair{sum(square(r.outputs)), r.state};
   };
   TruncatedBptt bptt(first, T, {.k1 = 3, .k2 = T + 2});

@@ -111,7 +111,7 @@ TEST_CASE("a training run has the bits of one thread on any number of threads") 
   };
   const auto run = [&](std::size_t threads) {
     const auto net = Linear<double>::make(Key(1), 3, 2);
-    Trainer trainer(
+    ModelTrainer trainer(
         net, Adam(net),
         {.epochs = 2, .batch = 6, .accumulate = 2, .threads = threads, .parts = 3, .log = nullptr});
     trainer.validate_on(data, loss);

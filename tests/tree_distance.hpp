@@ -26,7 +26,7 @@ double distance(const A& a, const A& b) {
 }
 
 // Σ of all elements of a tree, each squared and with a random weight of its own.
-template <Real T, class X>
+template <FloatOrDouble T, class X>
 Var<T> weighted_squares(const X& tree, std::uint64_t seed) {
   Var<T> total(0);
   tree_for_each(

@@ -115,7 +115,7 @@ constexpr OpTable cast_table{"cast", sweep_cast<To, From>, push_cast<To, From>};
 }  // namespace
 }  // namespace detail
 
-template <Real To, Real From>
+template <FloatOrDouble To, FloatOrDouble From>
 Var<To> cast(const Var<From>& x) {
   if constexpr (std::is_same_v<To, From>) {
     return x;

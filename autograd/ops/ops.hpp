@@ -17,151 +17,151 @@ namespace unroll {
 
 // ---- making arrays -----------------------------------------------------------------------------------------------------
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> zeros(const Shape& shape);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> ones(const Shape& shape);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> full(const Shape& shape, T value);
 // [0, 1, ..., n-1]
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> arange(Size n);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> eye(Size n);
 // [..., n] from labels [...]: 1 where the last index is the label. Throws when a label is not in [0, n).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> one_hot(const Indices& labels, Size n);
 
 // The same values as a constant: no gradient flows through. (The values are shared, not copied.)
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> stop_gradient(const Var<T>& x);
 // Conversion between float and double; differentiable.
-template <Real To, Real From>
+template <FloatOrDouble To, FloatOrDouble From>
 [[nodiscard]] Var<To> cast(const Var<From>& x);
 
 // ---- products ----------------------------------------------------------------------------------------------------------
 
 // numpy's matmul: vectors, matrices, and stacks of matrices whose leading axes broadcast.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> matmul(const Var<T>& a, const Var<T>& b);
 // x Wᵀ (+ b): [..., in] x [out, in] -> [..., out]; b is [out].
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> linear(const Var<T>& x, const Var<T>& W);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b);
 // Of two vectors: [m], [n] -> [m, n].
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> outer(const Var<T>& a, const Var<T>& b);
 // Of two arrays of one shape: the sum of products, a scalar.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> dot(const Var<T>& a, const Var<T>& b);
 
 // ---- reductions --------------------------------------------------------------------------------------------------------
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> sum(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // Exact where all elements are equal. Throws when there is nothing to average.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> mean(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // Equal largest elements share the cotangent evenly. Throws when there is nothing to choose from.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> max(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> min(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // Correct gradients with any number of zeros: a product tree without division.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> prod(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
 // log Σ exp x, without overflow; -inf when all elements are -inf, where its gradient is taken to be 0.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> logsumexp(const Var<T>& x, const Axes& axes = {},
                                KeepDims keep = KeepDims::no);
 // Σ (x - mean)² / (n - ddof)
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> var(const Var<T>& x, const Axes& axes = {}, Size ddof = 0,
                          KeepDims keep = KeepDims::no);
 // x - mean(x) over these axes: 0 where all elements are equal.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> centre(const Var<T>& x, const Axes& axes = {});
 // √Σ x², without overflow; its gradient at 0 is taken to be 0.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> norm(const Var<T>& x, const Axes& axes = {}, KeepDims keep = KeepDims::no);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> cumsum(const Var<T>& x, Size axis);
 // The position of the (first) largest or smallest element along an axis; not differentiable.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Indices argmax(const Var<T>& x, Size axis = -1);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Indices argmin(const Var<T>& x, Size axis = -1);
 
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> softmax(const Var<T>& x, Size axis = -1);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> log_softmax(const Var<T>& x, Size axis = -1);
 
 // ---- shapes ------------------------------------------------------------------------------------------------------------
 
 // One size may be -1: it is worked out from the others.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> reshape(const Var<T>& x, const Shape& shape);
 // Swaps the last two axes.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> transpose(const Var<T>& x);
 // Axis i of the result is axis order[i] of x.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> permute(const Var<T>& x, std::initializer_list<Size> order);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> permute(const Var<T>& x, std::span<const Size> order);
 // Removes axes of size 1 (all of them by default).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> squeeze(const Var<T>& x, const Axes& axes = {});
 // Inserts an axis of size 1.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> expand(const Var<T>& x, Size axis);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> broadcast_to(const Var<T>& x, const Shape& shape);
 // The adjoint of broadcast_to: sums over the axes that broadcasting would add or stretch.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> sum_to(const Var<T>& x, const Shape& shape);
 // Reverses one axis.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> flip(const Var<T>& x, Size axis);
 
 // ---- parts -------------------------------------------------------------------------------------------------------------
 
 // Python's start:stop:step; ends that are out of range are moved to the nearest one that is not.
-struct Range {
+struct SliceRange {
   std::optional<Size> start = std::nullopt, stop = std::nullopt;
   Size step = 1;
 };
 // The part of x along one axis.
-template <Real T>
-[[nodiscard]] Var<T> slice(const Var<T>& x, Size axis, const Range& range);
+template <FloatOrDouble T>
+[[nodiscard]] Var<T> slice(const Var<T>& x, Size axis, const SliceRange& range);
 // ... along the first axes: slice(x, {{1, 3}, {}, {.step = -1}})
-template <Real T>
-[[nodiscard]] Var<T> slice(const Var<T>& x, std::initializer_list<Range> ranges);
+template <FloatOrDouble T>
+[[nodiscard]] Var<T> slice(const Var<T>& x, std::initializer_list<SliceRange> ranges);
 // x[..., i, ...] along one axis, which disappears. Throws when i is out of range.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> index(const Var<T>& x, Size axis, Size i);
 // Joins along an existing axis, or (stack) along a new one.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> concat(std::span<const Var<T>> parts, Size axis = 0);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> concat(std::initializer_list<Var<T>> parts, Size axis = 0) {
   return concat(std::span<const Var<T>>(parts.begin(), parts.size()), axis);
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> concat(const std::vector<Var<T>>& parts, Size axis = 0) {
   return concat(std::span<const Var<T>>(parts), axis);
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> stack(std::span<const Var<T>> parts, Size axis = 0);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> stack(std::initializer_list<Var<T>> parts, Size axis = 0) {
   return stack(std::span<const Var<T>>(parts.begin(), parts.size()), axis);
 }
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> stack(const std::vector<Var<T>>& parts, Size axis = 0) {
   return stack(std::span<const Var<T>>(parts), axis);
 }
@@ -170,43 +170,43 @@ template <class T>
 void split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>* parts);
 }  // namespace detail
 // `count` equal parts; throws when the axis does not divide.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axis);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<Var<T>> split(const Var<T>& x, std::initializer_list<Size> sizes,
                                         Size axis) {
   return split(x, std::span<const Size>(sizes.begin(), sizes.size()), axis);
 }
 // N equal parts as an array: auto [i, f, g, o] = split<4>(z, -1);
-template <std::size_t N, Real T>
+template <std::size_t N, FloatOrDouble T>
 [[nodiscard]] std::array<Var<T>, N> split(const Var<T>& x, Size axis) {
   std::array<Var<T>, N> out;
   detail::split_equally(x, N, axis, out.data());
   return out;
 }
 // The slices along an axis, which disappears.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] std::vector<Var<T>> unbind(const Var<T>& x, Size axis = 0);
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> pad(const Var<T>& x, Size axis, Size before, Size after, T value = 0);
 // Each element `times` times in a row along an axis (numpy.repeat).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> repeat(const Var<T>& x, Size times, Size axis);
 
 // Rows of x along its first axis: x [n, ...], rows [...] -> [..., ...] (an embedding).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> take(const Var<T>& x, const Indices& rows);
 // out[i][j][k] = x[i][indices[i][j][k]][k] (axis 1); x and indices have the same number of axes.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> gather(const Var<T>& x, const Indices& indices, Size axis);
 // x with source[i][j][k] added at [i][indices[i][j][k]][k] (axis 1).
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> scatter_add(const Var<T>& x, const Indices& indices, const Var<T>& source,
                                  Size axis);
 // value where the mask is not 0, else x.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> masked_fill(const Var<T>& x, const Var<T>& mask, T value);
 
 namespace detail {
@@ -233,7 +233,7 @@ Var<T> assemble(const Shape& shape, std::span<const Region<T>> regions);
 }  // namespace detail
 
 // aᵀ·b for a [k, m] and b [k, n], for rules: the sweep settles many of them that reach one array as one product.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] detail::RowProduct<T> row_product(const Var<T>& a, const Var<T>& b) {
   return {a, b};
 }

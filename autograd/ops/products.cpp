@@ -301,7 +301,7 @@ struct BatchedMatMul {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> matmul(const Var<T>& a, const Var<T>& b) {
   const Block *x = a.handle().block(), *y = b.handle().block();
   if (x->rank == 0 || y->rank == 0) {
@@ -373,13 +373,13 @@ template <class Op, class T, std::size_t N>
 }
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> linear(const Var<T>& x, const Var<T>& W) {
   const std::array in{x.handle().contents(), W.handle().contents()};
   check_linear(*in[0].block, *in[1].block);
   return apply_linear<Linear, T>(in);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
   const std::array in{x.handle().contents(), W.handle().contents(), b.handle().contents()};
   const Block &w = *in[1].block, &bias = *in[2].block;
@@ -390,7 +390,7 @@ Var<T> linear(const Var<T>& x, const Var<T>& W, const Var<T>& b) {
   }
   return apply_linear<LinearWithBias, T>(in);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> outer(const Var<T>& a, const Var<T>& b) {
   if (a.rank() != 1 || b.rank() != 1) {
     fail("outer",
@@ -398,7 +398,7 @@ Var<T> outer(const Var<T>& a, const Var<T>& b) {
   }
   return matmul(expand(a, 1), expand(b, 0));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> dot(const Var<T>& a, const Var<T>& b) {
   if (!(a.shape() == b.shape())) {
     fail("dot", "shapes differ: " + to_string(a.shape()) + " and " + to_string(b.shape()));

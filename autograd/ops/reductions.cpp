@@ -343,26 +343,26 @@ Var<T> over_last_axis(const Var<T>& x, Size axis) {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> sum(const Var<T>& x, const Axes& axes, KeepDims keep) {
   return apply(Sum{axes.mask("sum", x.rank()), keep}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> mean(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("mean", x.rank());
   const Size n = reduced_count(x, mask);
   if (n == 0) fail("mean", "there is nothing to average in " + to_string(x.shape()));
   return apply(Mean{mask, keep}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> max(const Var<T>& x, const Axes& axes, KeepDims keep) {
   return extreme<detail::Reduction::max>(x, axes, keep);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> min(const Var<T>& x, const Axes& axes, KeepDims keep) {
   return extreme<detail::Reduction::min>(x, axes, keep);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> prod(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = axes.mask("prod", x.rank());
   // Halves are multiplied until one element is left.
@@ -376,13 +376,13 @@ Var<T> prod(const Var<T>& x, const Axes& axes, KeepDims keep) {
   }
   return from_rows(y, x, mask, keep);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> logsumexp(const Var<T>& x, const Axes& axes, KeepDims keep) {
   const unsigned mask = mask_of_filled("logsumexp", x.shape(), axes);
   const Var<T> rows = as_rows(x, mask);
   return from_rows(apply(LogSumExp<T>{detail::KeptSoftmax<T>(rows)}, rows), x, mask, keep);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> var(const Var<T>& x, const Axes& axes, Size ddof, KeepDims keep) {
   const unsigned mask = axes.mask("var", x.rank());
   const Size n = reduced_count(x, mask);
@@ -392,11 +392,11 @@ Var<T> var(const Var<T>& x, const Axes& axes, Size ddof, KeepDims keep) {
   }
   return apply(Sum{mask, keep}, square(apply(Centre{mask}, x))) / static_cast<T>(n - ddof);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> centre(const Var<T>& x, const Axes& axes) {
   return x.size() == 0 ? x : apply(Centre{axes.mask("centre", x.rank())}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> norm(const Var<T>& x, const Axes& axes, KeepDims keep) {
   return apply(Norm{axes.mask("norm", x.rank()), keep}, x);
 }
@@ -415,23 +415,23 @@ Var<T> power_of_two_below(const Var<T>& x, const Axes& axes) {
   return Var<T>(top.shape(), scale);
 }
 }  // namespace detail
-template <Real T>
+template <FloatOrDouble T>
 Var<T> cumsum(const Var<T>& x, Size axis) {
   return apply(CumulativeSum{normalize_axis("cumsum", axis, x.rank())}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Indices argmax(const Var<T>& x, Size axis) {
   return arg_best("argmax", x, axis, [](T a, T b) { return a > b || (a != a && b == b); });
 }
-template <Real T>
+template <FloatOrDouble T>
 Indices argmin(const Var<T>& x, Size axis) {
   return arg_best("argmin", x, axis, [](T a, T b) { return a < b || (a != a && b == b); });
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> softmax(const Var<T>& x, Size axis) {
   return over_last_axis<Softmax<>>(x, axis);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> log_softmax(const Var<T>& x, Size axis) {
   return over_last_axis<Softmax<true>>(x, axis);
 }

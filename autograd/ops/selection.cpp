@@ -201,36 +201,36 @@ std::size_t check_places(const char* op, const Shape& array, const Indices& indi
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> full(const Shape& shape, T value) {
   detail::check_size("full", shape);
   return Var<T>(Handle(detail::filled_block<T>(shape, value)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> zeros(const Shape& shape) {
   detail::check_size("zeros", shape);
   return full<T>(shape, 0);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> ones(const Shape& shape) {
   detail::check_size("ones", shape);
   return full<T>(shape, 1);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> arange(Size n) {
   detail::check_size("arange", Shape{n});
   Ref b = detail::new_block<T>(Shape{n});
   for (Size i = 0; i < n; ++i) b->template data<T>()[i] = static_cast<T>(i);
   return Var<T>(Handle(std::move(b)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> eye(Size n) {
   detail::check_size("eye", Shape{n, n});
   Ref b = detail::zeros_block<T>(Shape{n, n});
   for (Size i = 0; i < n; ++i) b->template data<T>()[i * n + i] = 1;
   return Var<T>(Handle(std::move(b)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> one_hot(const Indices& labels, Size n) {
   Shape shape = labels.shape();
   shape.push_back(n);
@@ -240,23 +240,23 @@ Var<T> one_hot(const Indices& labels, Size n) {
   for (Size i = 0; i < labels.size(); ++i) b->template data<T>()[i * n + labels(i)] = 1;
   return Var<T>(Handle(std::move(b)));
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> stop_gradient(const Var<T>& x) {
   return Var<T>(Handle(detail::own_share(x.handle().block())));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> take(const Var<T>& x, const Indices& rows) {
   if (x.rank() == 0) fail("take", "the array has no axes");
   check_range("take", rows, x.size(0), x.shape(), 0);
   return apply(Take{rows}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> gather(const Var<T>& x, const Indices& indices, Size axis) {
   const std::size_t a = check_places("gather", x.shape(), indices, axis);
   return apply(Gather{indices, a}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> scatter_add(const Var<T>& x, const Indices& indices, const Var<T>& source, Size axis) {
   const std::size_t a = check_places("scatter_add", x.shape(), indices, axis);
   if (!(source.shape() == indices.shape())) {
@@ -265,7 +265,7 @@ Var<T> scatter_add(const Var<T>& x, const Indices& indices, const Var<T>& source
   }
   return x + apply(Scatter{indices, a, x.shape()}, source);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> masked_fill(const Var<T>& x, const Var<T>& mask, T value) {
   return where(mask, value, x);
 }

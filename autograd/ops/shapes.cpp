@@ -92,7 +92,7 @@ struct SumTo {
 
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> reshape(const Var<T>& x, const Shape& shape) {
   const Shape old = x.shape();
   if (old == shape) return x;
@@ -105,7 +105,7 @@ Var<T> reshape(const Var<T>& x, const Shape& shape) {
   return apply(Reshape{shape}, x);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes) {
   Shape shape;
   std::optional<std::size_t> open;
@@ -131,7 +131,7 @@ Var<T> reshape(const Var<T>& x, std::initializer_list<Size> sizes) {
   return reshape(x, shape);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> permute(const Var<T>& x, std::span<const Size> order) {
   Permute op;
   const std::size_t rank = x.rank();
@@ -149,12 +149,12 @@ Var<T> permute(const Var<T>& x, std::span<const Size> order) {
   }
   return apply(op, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> permute(const Var<T>& x, std::initializer_list<Size> order) {
   return permute(x, std::span<const Size>(order.begin(), order.size()));
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> transpose(const Var<T>& x) {
   const std::size_t rank = x.rank();
   if (rank < 2) {
@@ -168,7 +168,7 @@ Var<T> transpose(const Var<T>& x) {
   return apply(op, x);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> squeeze(const Var<T>& x, const Axes& axes) {
   const Shape old = x.shape();
   const unsigned mask = axes.mask("squeeze", old.rank());
@@ -184,14 +184,14 @@ Var<T> squeeze(const Var<T>& x, const Axes& axes) {
   return reshape(x, shape);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> expand(const Var<T>& x, Size axis) {
   Shape shape = x.shape();
   shape.insert(normalize_axis("expand", axis, shape.rank() + 1), 1);
   return reshape(x, shape);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
   const Shape old = x.shape();
   if (old == shape) return x;
@@ -202,7 +202,7 @@ Var<T> broadcast_to(const Var<T>& x, const Shape& shape) {
   return apply(BroadcastTo{shape}, x);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> sum_to(const Var<T>& x, const Shape& shape) {
   const Shape old = x.shape();
   if (old == shape) return x;
@@ -212,7 +212,7 @@ Var<T> sum_to(const Var<T>& x, const Shape& shape) {
   return apply(SumTo{shape}, x);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> repeat(const Var<T>& x, Size times, Size axis) {
   if (times < 0) {
     fail("repeat", "cannot repeat " + to_string(x.shape()) + " " + std::to_string(times) +

@@ -126,7 +126,7 @@ struct Length {
   Size start, length, step;
 };
 // Python's rules for start:stop:step on an axis of n elements.
-Length resolve(const Range& r, Size n) {
+Length resolve(const SliceRange& r, Size n) {
   if (r.step == 0) fail("slice", "the step is 0");
   const auto clip = [&](Size i, Size low, Size high) {
     return std::clamp(i < 0 ? i + n : i, low, high);
@@ -142,28 +142,28 @@ Length resolve(const Range& r, Size n) {
 
 }  // namespace
 
-template <Real T>
-Var<T> slice(const Var<T>& x, Size axis, const Range& range) {
+template <FloatOrDouble T>
+Var<T> slice(const Var<T>& x, Size axis, const SliceRange& range) {
   const std::size_t a = normalize_axis("slice", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a];
   const Length part = resolve(range, n);
   return apply(Slice{static_cast<std::uint8_t>(a), false, part.start, part.step, part.length}, x);
 }
-template <Real T>
-Var<T> slice(const Var<T>& x, std::initializer_list<Range> ranges) {
+template <FloatOrDouble T>
+Var<T> slice(const Var<T>& x, std::initializer_list<SliceRange> ranges) {
   if (ranges.size() > x.rank()) {
     fail("slice",
          std::to_string(ranges.size()) + " ranges for an array of shape " + to_string(x.shape()));
   }
   Var<T> y = x;
   Size axis = 0;
-  for (const Range& r : ranges) {
+  for (const SliceRange& r : ranges) {
     if (r.start || r.stop || r.step != 1) y = slice(y, axis, r);
     ++axis;
   }
   return y;
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> index(const Var<T>& x, Size axis, Size i) {
   const Handle::Contents c = x.handle().contents();
   Block& b = *c.block;
@@ -182,7 +182,7 @@ Var<T> index(const Var<T>& x, Size axis, Size i) {
   }
   return apply(Slice{static_cast<std::uint8_t>(a), true, i, 1, 1}, x);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> flip(const Var<T>& x, Size axis) {
   return slice(x, axis, {.step = -1});
 }
@@ -224,16 +224,16 @@ Var<T> join_parts(const char* name, std::span<const Var<T>> parts, Size axis, bo
 }
 }  // namespace
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> concat(std::span<const Var<T>> parts, Size axis) {
   return join_parts("concat", parts, axis, false);
 }
-template <Real T>
+template <FloatOrDouble T>
 Var<T> stack(std::span<const Var<T>> parts, Size axis) {
   return join_parts("stack", parts, axis, true);
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> pad(const Var<T>& x, Size axis, Size before, Size after, T value) {
   if (before < 0 || after < 0) fail("pad", "a width is negative; use slice to cut");
   const std::size_t a = normalize_axis("pad", axis, x.rank());
@@ -264,10 +264,10 @@ template Var<float> assemble(const Shape&, std::span<const Region<float>>);
 template Var<double> assemble(const Shape&, std::span<const Region<double>>);
 }  // namespace detail
 
-template Var<float> slice(const Var<float>&, Size, const Range&);
-template Var<double> slice(const Var<double>&, Size, const Range&);
-template Var<float> slice(const Var<float>&, std::initializer_list<Range>);
-template Var<double> slice(const Var<double>&, std::initializer_list<Range>);
+template Var<float> slice(const Var<float>&, Size, const SliceRange&);
+template Var<double> slice(const Var<double>&, Size, const SliceRange&);
+template Var<float> slice(const Var<float>&, std::initializer_list<SliceRange>);
+template Var<double> slice(const Var<double>&, std::initializer_list<SliceRange>);
 template Var<float> index(const Var<float>&, Size, Size);
 template Var<double> index(const Var<double>&, Size, Size);
 template Var<float> flip(const Var<float>&, Size);

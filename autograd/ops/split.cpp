@@ -308,13 +308,13 @@ void detail::split_equally(const Var<T>& x, std::size_t count, Size axis, Var<T>
   }
   split_any_equally(x, count, axis, parts);
 }
-template <Real T>
+template <FloatOrDouble T>
 std::vector<Var<T>> split(const Var<T>& x, Size count, Size axis) {
   std::vector<Var<T>> parts(static_cast<std::size_t>(std::max<Size>(count, 0)));
   detail::split_equally(x, parts.size(), axis, parts.data());
   return parts;
 }
-template <Real T>
+template <FloatOrDouble T>
 std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axis) {
   const std::size_t a = normalize_axis("split", axis, x.rank());
   const Size n = x.handle().block()->sizes()[a];
@@ -329,7 +329,7 @@ std::vector<Var<T>> split(const Var<T>& x, std::span<const Size> sizes, Size axi
       x, a, false, parts.size(), false, [&](std::size_t k) { return sizes[k]; }, parts.data());
   return parts;
 }
-template <Real T>
+template <FloatOrDouble T>
 std::vector<Var<T>> unbind(const Var<T>& x, Size axis) {
   const std::size_t a = normalize_axis("unbind", axis, x.rank());
   std::vector<Var<T>> parts(static_cast<std::size_t>(x.handle().block()->sizes()[a]));

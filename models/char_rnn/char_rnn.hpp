@@ -31,7 +31,7 @@ struct CharRnnDropout {
   Key key = {};
 };
 
-template <Real T>
+template <FloatOrDouble T>
 struct CharRnn {
   Embedding<T> embedding;
   Lstm<T> cell;

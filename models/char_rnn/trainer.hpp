@@ -10,7 +10,7 @@
 // several at once where there are threads), adds them in their order and lets Adam make an update.
 // Invariant: everything is a function of text, options and the number of steps. So N + M steps, and
 // N steps, save, load, M steps, give the same bits, whatever the number of threads. (Why this is not
-// the generic Trainer: docs/decisions/0014.)
+// the generic ModelTrainer: docs/decisions/0014.)
 #pragma once
 
 #include <filesystem>

@@ -55,7 +55,7 @@ struct TextEncoder {
 [[nodiscard]] std::vector<double> confusions(const Var<float>& scores, const Indices& labels);
 
 /// The probabilities of the labels of each example, in their order: [n, labels].
-template <class M, Dataset D>
+template <class M, BatchSource D>
 [[nodiscard]] Var<float> label_probabilities(const M& model, const D& data) {
   std::vector<Var<float>> parts;
   for (const auto& chosen : batch_lists(data.size(), 64, Order::as_given, Key())) {

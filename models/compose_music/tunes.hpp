@@ -27,7 +27,7 @@ struct TuneBatch {
 /// All characters of these texts (UTF-8), and the line end.
 [[nodiscard]] Vocabulary tune_vocabulary(std::span<const std::string> texts);
 
-/// A Dataset (models/training/dataset.hpp); the weight of a batch is its number of characters.
+/// A BatchSource (models/training/dataset.hpp); the weight of a batch is its number of characters.
 class TuneTexts {
  public:
   /// Texts in UTF-8. Throws std::invalid_argument for one that is not.

@@ -4,7 +4,7 @@
 //   const ImageSplits data = read_image_folder("mnist", bad);        // *-images-idx3-ubyte[.gz], *-labels-...
 //   const ImageBatch batch = data.training.batch(chosen);           // images [B, rows, columns] in 0..1
 //
-// An ImageSet is a Dataset (models/training/dataset.hpp). Invariant: there is a label for each image.
+// An ImageSet is a BatchSource (models/training/dataset.hpp). Invariant: there is a label for each image.
 #pragma once
 
 #include <span>

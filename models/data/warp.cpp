@@ -31,7 +31,7 @@ Warp WarpRange::draw(const Key& key) const {
           .scale = 1 + scale * u[3]};
 }
 
-template <Real T>
+template <FloatOrDouble T>
 Var<T> random_warp(const Var<T>& images, const WarpRange& range, const Key& key) {
   if (images.rank() != 3) {
     fail("random_warp", "the images have shape " + to_string(images.shape()) +

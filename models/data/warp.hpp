@@ -41,7 +41,7 @@ struct WarpRange {
 };
 
 /// Each image by a warp of its own: [B, rows, columns] -> the same shape.
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> random_warp(const Var<T>& images, const WarpRange& range, const Key& key);
 
 }  // namespace unroll

@@ -19,7 +19,7 @@ namespace unroll {
 }
 
 /// [B, rows, columns, channels] -> [windows, B, window · window · channels].
-template <Real T>
+template <FloatOrDouble T>
 [[nodiscard]] Var<T> windows(const Var<T>& images, Size window, Size stride) {
   if (images.rank() != 4) {
     fail("windows", "the images have shape " + to_string(images.shape()) +

@@ -42,9 +42,9 @@ std::vector<Piece> pieces_of(std::span<const std::vector<Size>> batches, Size pa
 }
 
 void check_epoch(const BatchLists& batches) {
-  if (batches.empty()) fail("Trainer", "the dataset has no examples");
+  if (batches.empty()) fail("ModelTrainer", "the dataset has no examples");
   if (std::ranges::any_of(batches, [](const auto& batch) { return batch.empty(); })) {
-    fail("Trainer", "the dataset's epoch() gave a batch without examples");
+    fail("ModelTrainer", "the dataset's epoch() gave a batch without examples");
   }
 }
 

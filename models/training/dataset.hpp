@@ -5,7 +5,7 @@
 //   });
 //   const ReadyBatches windows(std::move(batches));                   // made before, kept as they are
 //
-// Any type with size() and batch(chosen) is a Dataset. Two more members are used where they exist:
+// Any type with size() and batch(chosen) is a BatchSource. Two more members are used where they exist:
 //   epoch(key, batch_size, order)   which examples each batch of an epoch holds (buckets by length)
 //   split(batch, part, parts)       a part of a batch, where index ranges would be the wrong parts
 // Both batch() and split() are called by several threads at once. Invariant: what an epoch consists of
@@ -28,7 +28,7 @@ enum class Order { shuffled, as_given };
 using BatchLists = std::vector<std::vector<Size>>;
 
 template <class D>
-concept Dataset = requires(const D& data, std::span<const Size> chosen) {
+concept BatchSource = requires(const D& data, std::span<const Size> chosen) {
   { data.size() } -> std::convertible_to<Size>;
   data.batch(chosen);
 };
@@ -37,7 +37,7 @@ using BatchOf = std::remove_cvref_t<decltype(std::declval<const D&>().batch(
     std::declval<std::span<const Size>>()))>;
 /// Says itself how a batch is cut into parts.
 template <class D>
-concept SplittingDataset = Dataset<D> && requires(const D& data, const BatchOf<D>& batch) {
+concept SplittingBatchSource = BatchSource<D> && requires(const D& data, const BatchOf<D>& batch) {
   { data.split(batch, Size{}, Size{}) } -> std::convertible_to<BatchOf<D>>;
 };
 
@@ -94,7 +94,7 @@ struct IndexRange {
 
 /// The batches of an epoch, as the dataset says or else by batch_lists. Throws std::invalid_argument
 /// where there are no examples, and for empty batches.
-template <Dataset D>
+template <BatchSource D>
 [[nodiscard]] BatchLists epoch_of(const D& data, Size batch_size, Order order, const Key& key);
 
 namespace detail {
@@ -110,12 +110,13 @@ enum class SplitBy { index_ranges, dataset };
                                            SplitBy how);
 void check_epoch(const BatchLists& batches);
 
-template <Dataset D>
-inline constexpr SplitBy split_by = SplittingDataset<D> ? SplitBy::dataset : SplitBy::index_ranges;
+template <BatchSource D>
+inline constexpr SplitBy split_by =
+    SplittingBatchSource<D> ? SplitBy::dataset : SplitBy::index_ranges;
 
-template <Dataset D>
+template <BatchSource D>
 decltype(auto) batch_of(const D& data, const Piece& piece) {
-  if constexpr (SplittingDataset<D>) {
+  if constexpr (SplittingBatchSource<D>) {
     return data.split(data.batch(piece.examples), piece.part, piece.parts);
   } else {
     return data.batch(piece.examples);
@@ -129,7 +130,7 @@ BatchLists ReadyBatches<B, Split>::epoch(const Key& key, Size, Order order) cons
   return batch_lists(size(), 1, order, key);
 }
 
-template <Dataset D>
+template <BatchSource D>
 BatchLists epoch_of(const D& data, Size batch_size, Order order, const Key& key) {
   BatchLists batches;
   if constexpr (requires { data.epoch(key, batch_size, order); }) {

@@ -19,7 +19,7 @@
 namespace unroll {
 
 /// A mean, and over how much it was taken (tokens, examples). Weight 0 is a part that has no say.
-template <Real T>
+template <FloatOrDouble T>
 struct Weighted {
   Var<T> mean;
   double weight = 1;

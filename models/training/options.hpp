@@ -8,7 +8,7 @@
 //       CommandLine line("Trains a tagger on sentences in CoNLL columns.", run);
 //       line.add("--hidden", hidden, "units of the LSTM", {1, 8192}, "Network");
 //       line.parse(argc, argv);
-//       Trainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
+//       ModelTrainer trainer(net, Adam(net, {.learning_rate = run.learning_rate}), run.trainer);
 //       ...
 //       return 0;
 //     });

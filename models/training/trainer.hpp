@@ -3,9 +3,9 @@
 //   const auto loss = [](const Net& net, const Batch& b, const Key& key) {
 //     return cross_entropy(net(b.xs, key), b.labels);                // the mean over the batch
 //   };
-//   Trainer trainer(net, Adam(net, {.learning_rate = 3e-3}),
+//   ModelTrainer trainer(net, Adam(net, {.learning_rate = 3e-3}),
 //                   {.epochs = 20, .batch = 32, .threads = 2, .patience = 3, .save = "run.safetensors"});
-//   trainer.validate_on(held_out, loss, Metric("accuracy", Aim::higher, right_answers));
+//   trainer.validate_on(held_out, loss, ValidationMetric("accuracy", Aim::higher, right_answers));
 //   trainer.fit(examples, loss);
 //   const Net& net = trainer.best();
 //
@@ -26,8 +26,8 @@ namespace unroll {
 /// A number to watch besides the loss: f(model, batch), a mean over the examples or a Weighted; or
 /// f(model), a number for the whole held-out set (F1, BLEU).
 template <class F>
-struct Metric {
-  Metric(std::string metric_name, Aim metric_aim, F function)
+struct ValidationMetric {
+  ValidationMetric(std::string metric_name, Aim metric_aim, F function)
       : name(std::move(metric_name)), aim(metric_aim), f(std::move(function)) {}
 
   std::string name;
@@ -124,10 +124,10 @@ struct Checkpoint {
 
 /// M is a model, O an optimiser for it: a tree with step(model, gradient) and options.learning_rate.
 template <Tree M, Tree O>
-class Trainer {
+class ModelTrainer {
  public:
   /// Throws std::invalid_argument for options that make no sense.
-  Trainer(M model, O optimizer, TrainerOptions options)
+  ModelTrainer(M model, O optimizer, TrainerOptions options)
       : model_(std::move(model)),
         optimizer_(std::move(optimizer)),
         options_(std::move(options)),
@@ -138,10 +138,10 @@ class Trainer {
   /// Measures the model on held-out data as often as the options say, in parts on all threads. The
   /// best model is the one with the lowest loss. loss(model, batch) is called where it exists: a loss
   /// with dropout has that as a twin without it, or another loss is given here.
-  template <Dataset D, class Loss>
+  template <BatchSource D, class Loss>
   void validate_on(D data, Loss loss) {
     (void)detail::check_loss<Loss, M, BatchOf<D>>();
-    evaluate_ = [data = std::move(data), loss = std::move(loss)](const Trainer& t) {
+    evaluate_ = [data = std::move(data), loss = std::move(loss)](const ModelTrainer& t) {
       return ValidationScores{.loss = t.mean_over(data, [&](const auto& batch,
                                                             const detail::Piece& piece) {
         return detail::weighted<detail::split_by<D>>(
@@ -151,13 +151,13 @@ class Trainer {
   }
 
   /// The same with a metric, which decides about the best model unless its aim is `none`.
-  template <Dataset D, class Loss, class F>
-  void validate_on(D data, Loss loss, Metric<F> metric) {
+  template <BatchSource D, class Loss, class F>
+  void validate_on(D data, Loss loss, ValidationMetric<F> metric) {
     validate_on(data, loss);
     metric_ = metric.name;
     aim_ = metric.aim;
     evaluate_ = [losses = std::move(evaluate_), data = std::move(data),
-                 f = std::move(metric.f)](const Trainer& t) {
+                 f = std::move(metric.f)](const ModelTrainer& t) {
       ValidationScores scores = losses(t);
       if constexpr (std::is_invocable_v<const F&, const M&, const BatchOf<D>&>) {
         scores.metric = t.mean_over(
@@ -176,7 +176,7 @@ class Trainer {
   /// its gradient is not finite (model and optimiser are then those before that step), FileError where
   /// nothing can be saved, std::invalid_argument where the loss is not computed from the model that it
   /// is given.
-  template <Dataset D, class Loss>
+  template <BatchSource D, class Loss>
   TrainingResult fit(const D& data, const Loss& loss) {
     (void)detail::check_loss<Loss, M, BatchOf<D>>();
     if (!options_.resume.empty()) load(std::exchange(options_.resume, {}));
@@ -203,7 +203,8 @@ class Trainer {
 
   /// The scores of the model as it is. Throws std::invalid_argument without validate_on.
   [[nodiscard]] ValidationScores evaluate() const {
-    if (!evaluate_) fail("Trainer::evaluate", "there is nothing to validate on: see validate_on");
+    if (!evaluate_)
+      fail("ModelTrainer::evaluate", "there is nothing to validate on: see validate_on");
     return evaluate_(*this);
   }
 
@@ -322,7 +323,7 @@ class Trainer {
   std::vector<M> best_;  // one, or none before the first validation
   std::optional<ValidationScores>
       final_best_;  // where the end of a run, not in the history, is the best
-  std::function<ValidationScores(const Trainer&)> evaluate_;
+  std::function<ValidationScores(const ModelTrainer&)> evaluate_;
   std::string metric_;
   Aim aim_ = Aim::none;
 };

@@ -25,7 +25,7 @@ std::filesystem::path best_path(const std::filesystem::path& save) {
 void check(const TrainerOptions& o) {
   const auto at_least = [](const char* name, Size value, Size least) {
     if (value < least) {
-      fail("Trainer", fmt::format("{} is {}; at least {} is needed", name, value, least));
+      fail("ModelTrainer", fmt::format("{} is {}; at least {} is needed", name, value, least));
     }
   };
   at_least("epochs", o.epochs, 0);
@@ -38,8 +38,8 @@ void check(const TrainerOptions& o) {
   at_least("patience", o.patience, 0);
   at_least("steps_per_point", o.steps_per_point, 1);
   at_least("save_every", o.save_every, 0);
-  if (!(o.seconds >= 0)) fail("Trainer", "seconds must not be negative");
-  if (!(o.clip >= 0)) fail("Trainer", "clip must not be negative");
+  if (!(o.seconds >= 0)) fail("ModelTrainer", "seconds must not be negative");
+  if (!(o.clip >= 0)) fail("ModelTrainer", "clip must not be negative");
 }
 
 namespace detail {
@@ -116,7 +116,7 @@ TrainingResult run_training(const TrainerOptions& o, TrainingHistory& h,
                             const TrainingActions& actions) {
   check(o);
   if (o.epochs == 0 && o.steps == 0 && !std::isfinite(o.seconds)) {
-    fail("Trainer", "no end: set epochs, steps or seconds");
+    fail("ModelTrainer", "no end: set epochs, steps or seconds");
   }
   const InterruptGuard guard;
   const auto begin = std::chrono::steady_clock::now();
@@ -130,7 +130,7 @@ TrainingResult run_training(const TrainerOptions& o, TrainingHistory& h,
   }
   BatchLists batches = actions.epoch(h.epoch);
   if (h.batch >= Size(batches.size())) {
-    fail("Trainer",
+    fail("ModelTrainer",
          fmt::format("the run stopped after {} batches of an epoch, and now an epoch has {}:"
                      " was it trained on other data?",
                      h.batch, batches.size()));
@@ -249,8 +249,9 @@ CheckpointInfo check_checkpoint(const std::filesystem::path& path, const Trainer
   if (!was.is_object()) throw FormatError(file, "the options in it are damaged");
   for (const auto& [name, value] : is.items()) {
     if (was.value(name, nlohmann::json()) != value) {
-      fail("Trainer::load", fmt::format("{} was made with {} {}, and this run has {}", file, name,
-                                        was.value(name, nlohmann::json()).dump(), value.dump()));
+      fail("ModelTrainer::load",
+           fmt::format("{} was made with {} {}, and this run has {}", file, name,
+                       was.value(name, nlohmann::json()).dump(), value.dump()));
     }
   }
   return {.has_best = metadata[std::string(own) + "best"] == "yes"};

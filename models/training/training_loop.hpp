@@ -3,7 +3,7 @@
 //   TrainerOptions options{.epochs = 20, .batch = 64, .threads = 2, .clip = 1, .patience = 3};
 //   options.schedule = [](Size step) { return 1e-3 * std::min(1.0, (step + 1) / 100.0); };
 //
-// `Trainer` (trainer.hpp) is what programs use; it hands the actions below to run_training. Invariant:
+// `ModelTrainer` (trainer.hpp) is what programs use; it hands the actions below to run_training. Invariant:
 // what an update does depends on the number of updates made before it, never on time.
 #pragma once
 

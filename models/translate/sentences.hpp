@@ -44,7 +44,7 @@ struct SentenceBatch {
 /// Source sentences, side by side. Throws std::invalid_argument where there are none.
 [[nodiscard]] SourceBatch source_batch(std::span<const std::vector<std::int64_t>> sentences);
 
-/// A Dataset (models/training/dataset.hpp).
+/// A BatchSource (models/training/dataset.hpp).
 class SentencePairs {
  public:
   SentencePairs(std::span<const TextPair> pairs, const TranslationVocabularies& words);

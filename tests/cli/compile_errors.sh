@@ -32,6 +32,18 @@ accepts() {  # NAME HEADER...
   check "accepts $1" compile "${@:2}"
 }
 
+accepts "users' own names beside the library's" models/training/trainer.hpp <<'EOF'
+#include "unroll/nn/schedules.hpp"
+struct Model { V weight; };
+struct Dataset {};
+struct Field {};
+struct Range {};
+struct Metric {};
+struct Trainer { Model model; Dataset data; Field field; Range range; Metric metric; };
+struct Constant {};
+using Real = double;
+Trainer f(Real) { return {}; }
+EOF
 accepts 'numbers captured by value' autograd/autograd.hpp <<'EOF'
 V f(const V& x, double k) { return fuse([k](auto a) { return a * k; }, x); }
 EOF
@@ -77,6 +89,10 @@ EOF
 says 'the function returns nothing' autograd/autograd.hpp <<'EOF'
 V f(const V& x) { return grad([](const V& a) { (void)sum(a); })(x); }
 EOF
+says 'an auxiliary result may be a Var' autograd/autograd.hpp <<'EOF'
+#include <map>
+auto f(const V& x) { return value_and_grad([](const V& a) { return std::tuple{sum(a), std::map<int, V>{{1, a}}}; }, x); }
+EOF
 says 'hvp takes models and tuples' autograd/autograd.hpp <<'EOF'
 auto f(const V& x) { return hessian([](const std::pair<V, V>& p) { return sum(p.first); }, std::pair{x, x}); }
 EOF
@@ -101,7 +117,7 @@ struct Data {
   Size size() const { return 1; }
   V batch(std::span<const Size>) const { return 1; }
 };
-void f(Trainer<V, Sgd<V>>& trainer) {
+void f(ModelTrainer<V, Sgd<V>>& trainer) {
   trainer.fit(Data{}, [](const V& weight, const V& batch) { (void)(weight * batch); });
 }
 EOF
